@@ -1,0 +1,176 @@
+/*
+ * boot.c - check -> journal -> codecs -> partitions, each one database call;
+ * a failed step is said once and the story begins again a second later.
+ */
+#include "server/cli/boot.h"
+#include "server/base/log.h"
+#include "server/base/mem.h"
+#include "server/loop/loop.h"
+#include "server/store/migrate.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { STEPS = 4, RETRY_MS = 1000 };
+
+struct boot {
+    struct pg_pool *pool;
+    struct journal *journal;
+    int16_t *codec_ids;
+    void (*done)(void *);
+    void *arg;
+    struct ticker *retry;
+    int step;
+    int row; /* of the running step */
+    char window[32], names[1024], versions[256];
+    char why[PG_ERROR];
+};
+
+static void step_start(void *arg);
+
+static bool check_row(void *arg, const PGresult *res, int row)
+{
+    struct boot *b = arg;
+    int there = atoi(PQgetvalue(res, row, 0));
+
+    if (there != migration_latest())
+        snprintf(b->why, sizeof b->why,
+                 "the database is at migration %d, this program needs %d: run "
+                 "`headend migrate`",
+                 there, migration_latest());
+    else if (*PQgetvalue(res, row, 1) == 't')
+        snprintf(b->why, sizeof b->why,
+                 "role %s bypasses row-level security: connect as "
+                 "headend_server, or set database.role",
+                 PQgetvalue(res, row, 2));
+    return true;
+}
+
+static bool journal_row(void *arg, const PGresult *res, int row)
+{
+    struct boot *b = arg;
+    int err = journal_set_number(b->journal, atoi(PQgetvalue(res, row, 0)));
+    if (err < 0)
+        snprintf(b->why, sizeof b->why, "journal number not written: %s",
+                 err_name(err));
+    else
+        log_info("journal registered", "journal=%s",
+                 PQgetvalue(res, row, 0));
+    return true;
+}
+
+static bool codec_row(void *arg, const PGresult *res, int row)
+{
+    struct boot *b = arg;
+    b->codec_ids[b->row++] = (int16_t)atoi(PQgetvalue(res, row, 0));
+    return true;
+}
+
+static const struct step {
+    const char *sql;
+    pg_row_fn *row;
+} steps[STEPS] = {
+    {"SELECT coalesce((SELECT max(number) FROM schema_migration), 0),"
+     " rolsuper OR rolbypassrls, rolname FROM pg_roles"
+     " WHERE rolname = current_user",
+     check_row},
+    {"SELECT journal_register($1)", journal_row},
+    {"SELECT codec_version_of(u.codec, u.version) FROM unnest($1::text[],"
+     " $2::int[]) WITH ORDINALITY AS u(codec, version, n) ORDER BY u.n",
+     codec_row},
+    {"SELECT maintain(($1 || ' s')::interval)", NULL},
+};
+
+static void step_done(void *arg, const struct pg_outcome *o)
+{
+    struct boot *b = arg;
+    if (o->err)
+        snprintf(b->why, sizeof b->why, "%s", o->error);
+    if (*b->why) {
+        if (b->step != 0 || o->err != ERR_AWAY) /* conn.c told that already */
+            log_error("not ready", "reason=%s", b->why);
+        b->step = 0;
+        ticker_start(b->retry, RETRY_MS, 0);
+        return;
+    }
+    b->step++;
+    step_start(b);
+}
+
+static void step_start(void *arg)
+{
+    struct boot *b = arg;
+    static char node[256];
+
+    if (b->step == 1 && (!b->journal || journal_number(b->journal) > 0))
+        b->step++;
+    if (b->step == STEPS) {
+        b->done(b->arg);
+        return;
+    }
+    gethostname(node, sizeof node - 1);
+    struct pg_call c = {.tenant_id = PG_NO_TENANT,
+                        .write = true,
+                        .sql = steps[b->step].sql,
+                        .row = steps[b->step].row,
+                        .done = step_done,
+                        .arg = b};
+    const char *first[STEPS] = {NULL, node, b->names, b->window};
+    c.values[0] = first[b->step];
+    c.values[1] = b->versions;
+    c.n = b->step == 0 ? 0 : b->step == 2 ? 2 : 1;
+    b->why[0] = 0;
+    b->row = 0;
+    int err = pg_call(b->pool, &c, NULL);
+    if (err < 0)
+        step_done(b, &(struct pg_outcome){.err = err});
+}
+
+static void list_codecs(struct boot *b)
+{
+    size_t names = 0, versions = 0;
+    for (const struct codec *const *k = codec_list(); *k; k++) {
+        const char *comma = k == codec_list() ? "{" : ",";
+        names += (size_t)snprintf(b->names + names, sizeof b->names - names,
+                                  "%s%s", comma, (*k)->name);
+        versions +=
+            (size_t)snprintf(b->versions + versions,
+                             sizeof b->versions - versions, "%s%u", comma,
+                             (*k)->version);
+    }
+    snprintf(b->names + names, sizeof b->names - names, "}");
+    snprintf(b->versions + versions, sizeof b->versions - versions, "}");
+}
+
+struct boot *boot_start(uv_loop_t *loop, struct pg_pool *pool,
+                        struct journal *journal, int64_t dedup_window_s,
+                        int16_t codec_ids[STAGE_CODECS], void (*done)(void *),
+                        void *arg)
+{
+    struct boot *b = mem_alloc(sizeof *b);
+    b->pool = pool;
+    b->journal = journal;
+    b->codec_ids = codec_ids;
+    b->done = done;
+    b->arg = arg;
+    snprintf(b->window, sizeof b->window, "%lld", (long long)dedup_window_s);
+    list_codecs(b);
+    b->retry = ticker_new(loop, step_start, b);
+    ticker_start(b->retry, 20, 0); /* a first connection needs a moment */
+    return b;
+}
+
+const char *boot_waits_for(const struct boot *b)
+{
+    if (b->step == STEPS)
+        return "";
+    return *b->why ? b->why : "starting";
+}
+
+void boot_free(struct boot *b)
+{
+    if (!b)
+        return;
+    ticker_free(b->retry);
+    free(b);
+}

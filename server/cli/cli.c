@@ -1,0 +1,282 @@
+/*
+ * cli.c - finds the subcommand, reads settings and arguments, prints help.
+ */
+#include "server/cli/cli.h"
+#include "ingest/bridge/bridge.h"
+#include "server/base/err.h"
+#include "server/base/log.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const struct cli_arg no_args[] = {{0}};
+const struct cli_arg config_args[] = {
+    {"current", NULL, false, "with the values in force instead of defaults"},
+    {0}};
+
+static int cmd_version(struct cli *c);
+static int cmd_help(struct cli *c);
+
+static const struct cli_command commands[] = {
+    {"serve", "", 0, 0, no_args, cmd_serve, "Run the head-end."},
+    {"migrate", "", 0, 0, migrate_args, cmd_migrate,
+     "Bring the database to this program's schema (database.admin_url)."},
+    {"tenant add", "NAME", 1, 1, tenant_add_args, cmd_tenant_add,
+     "Make a tenant; prints its first API token, which is shown once."},
+    {"tenant list", "", 0, 0, list_args, cmd_tenant_list, "List tenants."},
+    {"token add", "TENANT", 1, 1, token_args, cmd_token_add,
+     "Make a further API token of a tenant."},
+    {"integration add", "", 0, 0, integration_args, cmd_integration_add,
+     "Connect a network server's MQTT broker, or open a TCP listener."},
+    {"integration list", "", 0, 0, integration_list_args, cmd_integration_list,
+     "List integrations."},
+    {"integration enable", "", 0, 0, integration_name_args,
+     cmd_integration_enable, "Start an integration that was disabled."},
+    {"integration disable", "", 0, 0, integration_name_args,
+     cmd_integration_disable, "Stop an integration, keep its row."},
+    {"integration remove", "", 0, 0, integration_name_args,
+     cmd_integration_remove, "Forget an integration."},
+    {"meter add", "", 0, 0, meter_add_args, cmd_meter_add,
+     "Register one meter."},
+    {"meter import", "FILE", 1, 1, meter_import_args, cmd_meter_import,
+     "Register meters from CSV (serial,model[,dev_eui][,timezone]); - reads"
+     " standard input. All rows or none."},
+    {"meter list", "", 0, 0, meter_list_args, cmd_meter_list,
+     "List a tenant's meters."},
+    {"codecs list", "", 0, 0, no_args, cmd_codecs_list, "List codecs."},
+    {"codecs check", "", 0, 0, no_args, cmd_codecs_check,
+     "Run every codec's test vectors on this machine."},
+    {"codecs show", "NAME", 1, 1, no_args, cmd_codecs_show,
+     "Source, version and vectors of one codec."},
+    {"trace", "FRAME", 1, 1, trace_args, cmd_trace,
+     "Follow one frame from the socket to its readings."},
+    {"replay", "", 0, 0, replay_args, cmd_replay,
+     "Decode quarantined frames again."},
+    {"config", "", 0, 0, config_args, cmd_config,
+     "Print the commented reference of all settings."},
+    {"bridge", "", 0, 0, no_args, cmd_bridge,
+     "Internal: MQTT child process of serve (speaks on descriptor 3)."},
+    {"version", "", 0, 0, no_args, cmd_version, "Print the version."},
+    {"help", "[COMMAND]", 0, 2, no_args, cmd_help, "Print help."},
+    {0},
+};
+
+int cli_fail(const char *fmt, ...)
+{
+    va_list ap;
+    fputs("headend: ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+    return 1;
+}
+
+const char *cli_get(const struct cli *c, const struct cli_arg *args,
+                    const char *name)
+{
+    for (int i = 0; args[i].name; i++)
+        if (strcmp(args[i].name, name) == 0)
+            return c->values[i];
+    return NULL;
+}
+
+static void usage(const struct cli_command *k, FILE *out)
+{
+    fprintf(out, "usage: headend %s%s%s", k->name, *k->free ? " " : "",
+            k->free);
+    for (const struct cli_arg *a = k->args; a->name; a++)
+        fprintf(out, a->required ? " --%s%s%s" : " [--%s%s%s]", a->name,
+                a->value ? " " : "", a->value ? a->value : "");
+    fprintf(out, "\n\n%s\n", k->help);
+    if (k->args->name)
+        fputc('\n', out);
+    for (const struct cli_arg *a = k->args; a->name; a++)
+        fprintf(out, "  --%-16s %s\n", a->name, a->help);
+    fputs("\nAny setting may follow as --name=value (see `headend config`), and"
+          "\n--config FILE names a file of settings.\n",
+          out);
+}
+
+static int cmd_help(struct cli *c)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s%s%s", c->n_free ? c->free[0] : "",
+             c->n_free > 1 ? " " : "", c->n_free > 1 ? c->free[1] : "");
+    for (const struct cli_command *k = commands; k->name; k++)
+        if (c->n_free && strcmp(k->name, name) == 0) {
+            usage(k, stdout);
+            return 0;
+        }
+    puts("usage: headend [--config FILE] [--SETTING=VALUE ...] COMMAND ...\n\n"
+         "Collects what utility meters send, decodes it, keeps it exactly.\n");
+    for (const struct cli_command *k = commands; k->name; k++)
+        if (!c->n_free || strncmp(k->name, name, strlen(name)) == 0)
+            printf("  %-20s %s\n", k->name, k->help);
+    puts("\n`headend help COMMAND` tells more; `headend config` lists the"
+         " settings.");
+    return 0;
+}
+
+static int cmd_version(struct cli *c)
+{
+    (void)c;
+    puts("headend " HEADEND_VERSION);
+    return 0;
+}
+
+int cmd_config(struct cli *c)
+{
+    conf_print(&c->conf, stdout,
+               cli_get(c, config_args, "current") != NULL);
+    return 0;
+}
+
+int cmd_bridge(struct cli *c)
+{
+    (void)c;
+    return bridge_run(3);
+}
+
+/* --config FILE or --config=FILE, anywhere; taken out of argv. */
+static const char *take_config_file(int *argc, char **argv)
+{
+    const char *file = NULL;
+    int n = 1;
+    for (int i = 1; i < *argc; i++) {
+        if (strncmp(argv[i], "--config=", 9) == 0)
+            file = argv[i] + 9;
+        else if (strcmp(argv[i], "--config") == 0 && i + 1 < *argc)
+            file = argv[++i];
+        else
+            argv[n++] = argv[i];
+    }
+    *argc = n;
+    argv[n] = NULL;
+    return file;
+}
+
+static int read_settings(struct cli *c, int *argc, char **argv)
+{
+    char error[CONF_ERROR];
+    const char *file = take_config_file(argc, argv);
+
+    if (!file)
+        file = getenv("HEADEND_CONFIG");
+    c->conf = (struct conf_table){settings_options, &c->settings};
+    conf_defaults(&c->conf);
+    if (file && conf_file(&c->conf, file, error) < 0)
+        return cli_fail("%s", error);
+    if (conf_environment(&c->conf, environ, error) < 0)
+        return cli_fail("%s", error);
+    if (conf_arguments(&c->conf, argc, argv, error) < 0)
+        return cli_fail("%s", error);
+    log_set_level((enum log_level)c->settings.log_level);
+    return 0;
+}
+
+/* One or two words of argv name the command. */
+static const struct cli_command *find_command(int argc, char **argv, int *used)
+{
+    for (const struct cli_command *k = commands; k->name; k++) {
+        const char *second = strchr(k->name, ' ');
+        size_t n = second ? (size_t)(second - k->name) : strlen(k->name);
+        if (argc < 2 || strncmp(argv[1], k->name, n) != 0 || argv[1][n])
+            continue;
+        if (second && (argc < 3 || strcmp(argv[2], second + 1) != 0))
+            continue;
+        *used = second ? 3 : 2;
+        return k;
+    }
+    return NULL;
+}
+
+static int take_option(struct cli *c, const struct cli_command *k, int argc,
+                       char **argv, int *i)
+{
+    const char *name = argv[*i] + 2;
+    size_t n = strcspn(name, "=");
+
+    for (int a = 0; k->args[a].name; a++) {
+        if (strlen(k->args[a].name) != n ||
+            strncmp(k->args[a].name, name, n) != 0)
+            continue;
+        if (!k->args[a].value)
+            c->values[a] = "";
+        else if (name[n] == '=')
+            c->values[a] = name + n + 1;
+        else if (*i + 1 < argc)
+            c->values[a] = argv[++*i];
+        else
+            return cli_fail("--%s needs a value (%s)", k->args[a].name,
+                            k->args[a].value);
+        return 0;
+    }
+    return cli_fail("%s: no option or setting of that name; see `headend help"
+                    " %s`",
+                    argv[*i], k->name);
+}
+
+static int take_arguments(struct cli *c, const struct cli_command *k, int argc,
+                          char **argv, int from)
+{
+    for (int i = from; i < argc; i++) {
+        if (strncmp(argv[i], "--", 2) == 0) {
+            if (take_option(c, k, argc, argv, &i) != 0)
+                return 1;
+        } else if (c->n_free < k->free_max) {
+            c->free[c->n_free++] = argv[i];
+        } else {
+            return cli_fail("%s: one argument too many; see `headend help %s`",
+                            argv[i], k->name);
+        }
+    }
+    if (c->n_free < k->free_min)
+        return cli_fail("%s is missing; see `headend help %s`", k->free,
+                        k->name);
+    for (int a = 0; k->args[a].name; a++)
+        if (k->args[a].required && !c->values[a])
+            return cli_fail("--%s is missing; see `headend help %s`",
+                            k->args[a].name, k->name);
+    return 0;
+}
+
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return argc < 2;
+}
+
+int cli_main(int argc, char **argv)
+{
+    static struct cli c;
+    int used = 0, status = 1;
+
+    c.program = argv[0];
+    if (read_settings(&c, &argc, argv) != 0)
+        return 2;
+    const struct cli_command *k = find_command(argc, argv, &used);
+    if (wants_help(argc, argv)) {
+        if (k)
+            usage(k, stdout);
+        else
+            cmd_help(&c);
+        status = argc < 2 ? 2 : 0;
+    } else if (!k) {
+        const char *const *rest = (const char *const *)argv;
+        c.free[0] = rest[1];
+        c.n_free = 1;
+        cli_fail("%s: no such command; `headend help` lists them", rest[1]);
+        status = 2;
+    } else if (take_arguments(&c, k, argc, argv, used) != 0) {
+        status = 2;
+    } else {
+        status = k->run(&c);
+    }
+    conf_free(&c.conf);
+    return status;
+}

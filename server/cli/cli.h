@@ -1,0 +1,71 @@
+/*
+ * cli.h - the command line: subcommands in one table, their arguments in small
+ * tables of their own, so that parsing and help cannot disagree.
+ */
+#pragma once
+
+#include "server/cli/settings.h"
+#include <libpq-fe.h>
+
+struct cli_arg {
+    const char *name;    /* "tenant" for --tenant; NULL ends the list */
+    const char *value;   /* placeholder, or NULL for a switch */
+    bool required;
+    const char *help;
+};
+enum { CLI_ARGS = 20, CLI_FREE = 4 };
+
+struct cli {
+    struct settings settings;
+    struct conf_table conf;
+    const char *program;          /* path of this binary */
+    const char *values[CLI_ARGS]; /* by position in the command's table; ""
+                                     for a switch that is on */
+    const char *free[CLI_FREE];   /* positional arguments */
+    int n_free;
+};
+
+struct cli_command {
+    const char *name;   /* "meter add"; NULL ends the list */
+    const char *free;   /* positional arguments for the usage line, or "" */
+    int free_min, free_max;
+    const struct cli_arg *args;
+    int (*run)(struct cli *c); /* exit status */
+    const char *help;
+};
+
+int cli_main(int argc, char **argv);
+
+/* The value of an argument of the running command; NULL when not given. */
+const char *cli_get(const struct cli *c, const struct cli_arg *args,
+                    const char *name);
+
+/* Prints "headend: ..." on stderr; returns 1, so that a command may return
+ * it. */
+int cli_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+extern const struct cli_arg no_args[], codecs_args[], migrate_args[],
+    tenant_add_args[], list_args[], token_args[], integration_args[],
+    integration_list_args[], integration_name_args[], meter_add_args[],
+    meter_import_args[], meter_list_args[], trace_args[], replay_args[],
+    config_args[];
+int cmd_serve(struct cli *c);
+int cmd_bridge(struct cli *c);
+int cmd_migrate(struct cli *c);
+int cmd_config(struct cli *c);
+int cmd_tenant_add(struct cli *c);
+int cmd_tenant_list(struct cli *c);
+int cmd_token_add(struct cli *c);
+int cmd_integration_add(struct cli *c);
+int cmd_integration_list(struct cli *c);
+int cmd_integration_enable(struct cli *c);
+int cmd_integration_disable(struct cli *c);
+int cmd_integration_remove(struct cli *c);
+int cmd_meter_add(struct cli *c);
+int cmd_meter_import(struct cli *c);
+int cmd_meter_list(struct cli *c);
+int cmd_codecs_list(struct cli *c);
+int cmd_codecs_check(struct cli *c);
+int cmd_codecs_show(struct cli *c);
+int cmd_trace(struct cli *c);
+int cmd_replay(struct cli *c);

@@ -1,0 +1,128 @@
+/*
+ * metrics.c - one line per figure; help and type come with the first of a
+ * name. Counters count since the process began, as Prometheus expects.
+ */
+#include "server/cli/metrics.h"
+#include <stdbool.h>
+
+static void head(struct buf *o, const char *name, const char *type,
+                 const char *help)
+{
+    buf_printf(o, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void one(struct buf *o, const char *name, const char *type,
+                const char *help, int64_t value)
+{
+    head(o, name, type, help);
+    buf_printf(o, "%s %lld\n", name, (long long)value);
+}
+
+static void seconds(struct buf *o, const char *name, const char *type,
+                    const char *help, int64_t us)
+{
+    head(o, name, type, help);
+    buf_printf(o, "%s %lld.%06lld\n", name, (long long)(us / US_PER_S),
+               (long long)(us % US_PER_S));
+}
+
+static void transports(struct buf *o, const char *name, const char *help,
+                       const int64_t by_transport[2])
+{
+    head(o, name, "counter", help);
+    buf_printf(o, "%s{transport=\"mqtt\"} %lld\n", name,
+               (long long)by_transport[0]);
+    buf_printf(o, "%s{transport=\"tcp\"} %lld\n", name,
+               (long long)by_transport[1]);
+}
+
+static void ingest_part(struct buf *o, const struct ingest *in)
+{
+    struct ingest_stats s = {0};
+    if (in)
+        ingest_stats(in, &s);
+    transports(o, "headend_frames_received_total",
+               "Frames that passed the door into the journal.", s.frames);
+    transports(o, "headend_frames_refused_total",
+               "What was no frame at all, refused at the door.", s.rejected);
+    transports(o, "headend_frames_acknowledged_total",
+               "Frames acknowledged to their sender, after they were durable.",
+               s.acked);
+    one(o, "headend_tcp_sessions", "gauge", "Meters connected now.",
+        s.sessions);
+    one(o, "headend_tcp_sessions_total", "counter", "Sessions accepted.",
+        s.sessions_total);
+    one(o, "headend_bridges", "gauge", "MQTT bridges that should run.",
+        s.bridges);
+    one(o, "headend_bridges_connected", "gauge",
+        "MQTT bridges connected and subscribed.", s.bridges_connected);
+    one(o, "headend_bridge_restarts_total", "counter",
+        "Bridge processes started again after they ended.",
+        s.bridge_restarts);
+}
+
+static void journal_part(struct buf *o, const struct journal *j,
+                         int64_t cursor)
+{
+    struct journal_stats s;
+    int64_t from = cursor < 0 ? journal_first(j) : cursor;
+
+    journal_stats(j, &s);
+    one(o, "headend_journal_records_total", "counter", "Records written.",
+        s.appended);
+    one(o, "headend_journal_bytes_total", "counter", "Bytes written.",
+        s.appended_bytes);
+    one(o, "headend_journal_syncs_total", "counter", "Group commits.",
+        s.syncs);
+    seconds(o, "headend_journal_sync_seconds_total", "counter",
+            "Time spent in them.", s.sync_us);
+    one(o, "headend_journal_errors_total", "counter",
+        "Writes or syncs that failed; nothing of them was acknowledged.",
+        s.errors);
+    one(o, "headend_journal_disk_bytes", "gauge", "Disk the journal holds.",
+        s.bytes_on_disk);
+    one(o, "headend_journal_pending_bytes", "gauge",
+        "Journaled and not yet in PostgreSQL.", journal_end(j) - from);
+    one(o, "headend_journal_full", "gauge",
+        "1 while the quota stops all acknowledgements.", s.full);
+}
+
+static void pipeline_part(struct buf *o, const struct pipeline_stats *s)
+{
+    one(o, "headend_batches_total", "counter", "Transactions committed.",
+        s->batches);
+    one(o, "headend_batch_errors_total", "counter",
+        "Transactions that failed and were tried again.", s->errors);
+    seconds(o, "headend_batch_commit_seconds", "gauge",
+            "Duration of the last transaction.", s->commit_us);
+    head(o, "headend_frames_total", "counter",
+         "Frames by what became of them.");
+    for (uint32_t i = 0; i < s->n_totals; i++)
+        buf_printf(o, "headend_frames_total{tenant=\"%d\",fate=\"%s\"} %lld\n",
+                   s->totals[i].tenant_id, fate_name(s->totals[i].fate),
+                   (long long)s->totals[i].frames);
+    head(o, "headend_readings_total", "counter",
+         "Readings of stored frames.");
+    for (uint32_t i = 0; i < s->n_totals; i++)
+        if (s->totals[i].fate == FATE_STORED)
+            buf_printf(o, "headend_readings_total{tenant=\"%d\"} %lld\n",
+                       s->totals[i].tenant_id,
+                       (long long)s->totals[i].readings);
+}
+
+void metrics_print(const struct metrics_source *m, struct buf *out)
+{
+    struct pipeline_stats p;
+
+    pipeline_stats(m->pipeline, &p);
+    ingest_part(out, m->ingest);
+    journal_part(out, m->journal, p.cursor);
+    pipeline_part(out, &p);
+    one(out, "headend_database_up", "gauge",
+        "1 while PostgreSQL can be reached.", pg_pool_up(m->pool));
+    one(out, "headend_meters", "gauge", "Meters in the directory.",
+        directory_meters(m->directory));
+    seconds(out, "headend_loop_late_seconds", "gauge",
+            "Longest turn of the loop since this was last asked.",
+            m->loop_late_us);
+}

@@ -1,0 +1,20 @@
+/*
+ * metrics.h - the text of GET /metrics (Prometheus text format 0.0.4).
+ */
+#pragma once
+
+#include "ingest/ingest.h"
+#include "server/base/buf.h"
+#include "server/pipeline/pipeline.h"
+#include "server/store/pg.h"
+
+struct metrics_source {
+    const struct journal *journal;
+    const struct ingest *ingest;     /* NULL before it began */
+    const struct pipeline *pipeline;
+    const struct pg_pool *pool;
+    const struct directory *directory;
+    int64_t loop_late_us; /* longest turn of the loop since the last asking */
+};
+
+void metrics_print(const struct metrics_source *m, struct buf *out);

@@ -1,0 +1,140 @@
+/*
+ * replay_cmd.c - headend replay: connect, load the directory, replay, say what
+ * became of it. Works beside a running server.
+ */
+#include "ingest/directory.h"
+#include "server/cli/boot.h"
+#include "server/cli/db.h"
+#include "server/pipeline/feed.h"
+#include "server/pipeline/replay.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+const struct cli_arg replay_args[] = {
+    {"tenant", "NAME", true, "whose frames"},
+    {"frame", "ID", false, "this one frame"},
+    {"reason", "REASON", false, "those quarantined for this reason"},
+    {"all", NULL, false, "all of the tenant's"},
+    {"dry-run", NULL, false, "show what would become of them, change nothing"},
+    {0}};
+
+struct replay_run {
+    uv_loop_t loop;
+    struct pg_pool *pool;
+    struct store_writer *writer;
+    struct directory *directory;
+    struct feed *feed;
+    struct boot *boot;
+    struct replay *replay;
+    struct replay_options o;
+    int16_t codec_ids[STAGE_CODECS];
+    bool loaded, writing;
+    int status;
+};
+
+static void say(const struct replay_result *r, bool dry, FILE *out)
+{
+    fprintf(out,
+            "%lld frames%s: %lld stored (%lld readings), %lld duplicate, %lld "
+            "still quarantined, %lld rejected\n",
+            (long long)r->seen, dry ? " would become" : "",
+            (long long)r->stored, (long long)r->readings,
+            (long long)r->duplicate, (long long)r->quarantined,
+            (long long)r->rejected);
+}
+
+static void on_progress(void *arg, const struct replay_result *r)
+{
+    struct replay_run *x = arg;
+    if (r->seen % 5000 == 0)
+        say(r, x->o.dry_run, stderr);
+}
+
+static void on_done(void *arg, const struct replay_result *r)
+{
+    struct replay_run *x = arg;
+    say(r, x->o.dry_run, stdout);
+    x->status = r->err ? cli_fail("stopped: %s", r->error) : 0;
+    pg_pool_close(x->pool, NULL, NULL);
+    store_writer_close(x->writer, NULL, NULL);
+}
+
+static void go(struct replay_run *x)
+{
+    if (x->replay || !x->loaded || !store_writer_ready(x->writer))
+        return;
+    x->replay =
+        replay_start(&x->loop, x->pool, x->writer, x->directory, &x->o,
+                     on_progress, on_done, x);
+}
+
+static void on_loaded(void *arg)
+{
+    struct replay_run *x = arg;
+    x->loaded = true;
+    go(x);
+}
+
+static void on_up(void *arg)
+{
+    go(arg);
+}
+
+static void on_down(void *arg)
+{
+    (void)arg;
+}
+
+static void on_booted(void *arg)
+{
+    struct replay_run *x = arg;
+    feed_wake(x->feed);
+}
+
+static int run(struct replay_run *x, const struct settings *s)
+{
+    struct pg_options o = {s->database_url, s->database_role, 1,
+                           (int)s->database_connect_s, 60000, 100};
+    uv_loop_init(&x->loop);
+    x->directory = directory_new();
+    pg_pool_new(&x->loop, &o, &x->pool);
+    x->writer = store_writer_new(
+        &x->loop, s->database_url, s->database_role,
+        (int)s->database_connect_s, s->dedup_window_s,
+        &(struct store_writer_events){on_up, on_down, x});
+    x->o.codec_ids = x->codec_ids;
+    x->feed = feed_new(&x->loop, x->pool, x->directory, on_loaded, x);
+    x->boot = boot_start(&x->loop, x->pool, NULL, s->dedup_window_s,
+                         x->codec_ids, on_booted, x);
+    uv_run(&x->loop, UV_RUN_DEFAULT);
+    replay_free(x->replay);
+    feed_free(x->feed);
+    boot_free(x->boot);
+    uv_run(&x->loop, UV_RUN_DEFAULT); /* closing handles */
+    uv_loop_close(&x->loop);
+    directory_free(x->directory);
+    return x->status;
+}
+
+int cmd_replay(struct cli *c)
+{
+    const char *frame = cli_get(c, replay_args, "frame");
+    static struct replay_run x;
+    char *end = NULL;
+
+    x.status = 1;
+    x.o.reason = cli_get(c, replay_args, "reason");
+    x.o.dry_run = cli_get(c, replay_args, "dry-run") != NULL;
+    x.o.frame_id = frame ? strtoll(frame, &end, 10) : 0;
+    if (frame && (*end || x.o.frame_id <= 0))
+        return cli_fail("--frame %s: a frame id is a number", frame);
+    if (!frame && !x.o.reason && !cli_get(c, replay_args, "all"))
+        return cli_fail("say which: --frame ID, --reason REASON or --all");
+    /* Errors that a person can mend are told before the loop begins. */
+    PGconn *pq = db_open(c, DB_SERVER);
+    if (!pq)
+        return 1;
+    x.o.tenant_id = db_tenant_named(pq, cli_get(c, replay_args, "tenant"));
+    PQfinish(pq);
+    return x.o.tenant_id < 0 ? 1 : run(&x, &c->settings);
+}

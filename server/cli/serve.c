@@ -1,0 +1,354 @@
+/*
+ * serve.c - headend serve: opens the rooms bottom-up, runs the loop, closes
+ * them top-down.
+ *   start: journal, pool, pipeline, http, api -> boot -> directory ->
+ *          pipeline_start, ingest_apply: "serving"
+ *   stop:  ingest -> pipeline -> http -> watch -> pool -> journal
+ */
+#include "ingest/ingest.h"
+#include "server/api/api.h"
+#include "server/base/log.h"
+#include "server/base/mem.h"
+#include "server/cli/boot.h"
+#include "server/cli/cli.h"
+#include "server/cli/metrics.h"
+#include "server/loop/loop.h"
+#include "server/pipeline/feed.h"
+#include "server/pipeline/pipeline.h"
+#include "server/store/watch.h"
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    STOP_MOST_MS = 15000,  /* then we leave: the journal makes that safe */
+    HTTP_GRACE_MS = 2000,
+    MAINTAIN_MS = 3600 * 1000,
+    HEARTBEAT_MS = 20,     /* how often the loop's lateness is looked at */
+    API_DEADLINE_MS = 30000,
+    API_QUEUE = 2000,
+};
+
+struct server {
+    const struct settings *s;
+    uv_loop_t loop;
+    uv_signal_t signals[2];
+    char program[4096];
+    struct journal *journal;
+    struct directory *directory;
+    struct pg_pool *pool;
+    struct store_watch *watch;
+    struct feed *feed;
+    struct boot *boot;
+    struct pipeline *pipeline;
+    struct ingest *ingest;
+    struct http *http;
+    struct api *api;
+    struct ticker *maintain, *heartbeat, *stop_limit;
+    int16_t codec_ids[STAGE_CODECS];
+    int64_t beat_us, late_us;
+    bool booted, serving, stopping;
+    char window[32];
+    struct ingest_options ingest_options; /* the rooms of ingest keep a pointer */
+};
+
+/* ---- running ---- */
+
+static void on_heartbeat(void *arg)
+{
+    struct server *v = arg;
+    int64_t now = clock_mono(&clock_system);
+    int64_t late = now - v->beat_us - HEARTBEAT_MS * 1000;
+    v->beat_us = now;
+    if (late > v->late_us)
+        v->late_us = late;
+}
+
+static void on_metrics(struct buf *out, void *arg)
+{
+    struct server *v = arg;
+    metrics_print(&(struct metrics_source){v->journal, v->ingest, v->pipeline,
+                                           v->pool, v->directory, v->late_us},
+                  out);
+    v->late_us = 0;
+}
+
+static const char *not_ready(void *arg)
+{
+    struct server *v = arg;
+    struct journal_stats s;
+    journal_stats(v->journal, &s);
+    if (v->stopping)
+        return "stopping";
+    if (!v->booted)
+        return boot_waits_for(v->boot);
+    if (!v->serving)
+        return "the directory of meters is being loaded";
+    if (!pg_pool_up(v->pool))
+        return "PostgreSQL is away; meters are still acknowledged";
+    return s.full ? "the journal is full; nothing is acknowledged" : NULL;
+}
+
+static void maintained(void *arg, const struct pg_outcome *o)
+{
+    (void)arg;
+    if (o->err)
+        log_warning("maintenance failed", "error=%s", o->error);
+}
+
+static void on_maintain(void *arg)
+{
+    struct server *v = arg;
+    pg_call(v->pool,
+            &(struct pg_call){
+                .tenant_id = PG_NO_TENANT,
+                .write = true,
+                .sql = "SELECT maintain(($1 || ' s')::interval),"
+                       " expire_frames()",
+                .n = 1,
+                .values = {v->window},
+                .done = maintained,
+            },
+            NULL);
+}
+
+static void on_changed(void *arg)
+{
+    struct server *v = arg;
+    if (v->booted && !v->stopping)
+        feed_wake(v->feed);
+}
+
+static void on_loaded(void *arg)
+{
+    struct server *v = arg;
+    if (v->stopping)
+        return;
+    ingest_apply(v->ingest);
+    if (v->serving)
+        return;
+    v->serving = true;
+    pipeline_start(v->pipeline);
+    log_info("serving", "http=%s port=%d tcp=%s journal=%s", v->s->http_listen,
+             http_port(v->http), *v->s->tcp_listen ? v->s->tcp_listen : "none",
+             v->s->journal_dir);
+}
+
+static void on_booted(void *arg)
+{
+    struct server *v = arg;
+    v->booted = true;
+    feed_wake(v->feed);
+}
+
+/* ---- stopping ---- */
+
+static void close_rest(void *arg)
+{
+    struct server *v = arg;
+    for (int i = 0; i < 2; i++)
+        uv_close((uv_handle_t *)&v->signals[i], NULL);
+    ticker_free(v->stop_limit);
+    v->stop_limit = NULL;
+    log_info("stopped", "pid=%d", getpid());
+}
+
+static void pool_closed(void *arg)
+{
+    struct server *v = arg;
+    journal_close(v->journal, close_rest, v);
+}
+
+static void watch_closed(void *arg)
+{
+    struct server *v = arg;
+    pg_pool_close(v->pool, pool_closed, v);
+}
+
+static void http_stopped(void *arg)
+{
+    struct server *v = arg;
+    store_watch_close(v->watch, watch_closed, v);
+}
+
+static void pipeline_stopped(void *arg)
+{
+    struct server *v = arg;
+    http_stop(v->http, HTTP_GRACE_MS, http_stopped, v);
+}
+
+static void ingest_stopped(void *arg)
+{
+    struct server *v = arg;
+    pipeline_stop(v->pipeline, pipeline_stopped, v);
+}
+
+static void on_stop_limit(void *arg)
+{
+    (void)arg;
+    log_error("stopping takes too long", "after_ms=%d", STOP_MOST_MS);
+    _exit(1); /* what is not stored is in the journal */
+}
+
+static void on_signal(uv_signal_t *h, int number)
+{
+    struct server *v = h->data;
+    if (v->stopping) {
+        log_warning("second signal, leaving at once", "signal=%d", number);
+        _exit(1);
+    }
+    v->stopping = true;
+    log_info("stopping", "signal=%d", number);
+    ticker_start(v->stop_limit, STOP_MOST_MS, 0);
+    ticker_free(v->maintain);
+    ticker_free(v->heartbeat);
+    ingest_stop(v->ingest, ingest_stopped, v);
+}
+
+/* ---- starting ---- */
+
+static void catch_signals(struct server *v)
+{
+    static const int numbers[2] = {SIGTERM, SIGINT};
+    signal(SIGPIPE, SIG_IGN);
+    for (int i = 0; i < 2; i++) {
+        uv_signal_init(&v->loop, &v->signals[i]);
+        v->signals[i].data = v;
+        uv_signal_start(&v->signals[i], on_signal, numbers[i]);
+    }
+}
+
+static int open_journal(struct server *v)
+{
+    const struct settings *s = v->s;
+    struct journal_recovery found;
+    struct journal_options o = {
+        s->journal_dir, s->journal_segment, s->journal_quota,
+        s->journal_sync == SYNC_INTERVAL ? (int)s->journal_interval_ms : 0,
+        &clock_system};
+    int err = journal_open(&v->loop, &o, &v->journal, &found);
+    if (err < 0)
+        return cli_fail("journal.dir %s: %s (%s)", s->journal_dir,
+                        err == ERR_AWAY ? "another headend uses it"
+                                        : err_text(err),
+                        err_name(err));
+    log_info("journal opened", "dir=%s first=%lld end=%lld torn_bytes=%lld",
+             s->journal_dir, (long long)found.first, (long long)found.end,
+             (long long)found.torn_bytes);
+    return 0;
+}
+
+static int open_http(struct server *v)
+{
+    const struct settings *s = v->s;
+    struct http_options o = {s->http_listen, (int)s->http_connections,
+                             (int)s->http_idle_s, 1 << 20};
+    struct api_deps deps = {NULL,       v->pool,   &clock_system,
+                            on_metrics, not_ready, v};
+    int err = http_listen(&v->loop, &o, &v->http);
+    if (err < 0)
+        return cli_fail("http.listen %s: %s (%s)", s->http_listen,
+                        err_text(err), err_name(err));
+    deps.http = v->http;
+    err = api_new(&deps, &v->api);
+    return err < 0 ? cli_fail("API: %s", err_text(err)) : 0;
+}
+
+static int open_ingest(struct server *v)
+{
+    const struct settings *s = v->s;
+    v->ingest_options = (struct ingest_options){
+        .program = v->program,
+        .tcp_listen = s->tcp_listen,
+        .tcp_line_max = s->tcp_line_max,
+        .tcp_depth_max = s->tcp_depth_max,
+        .tcp_rate = s->tcp_rate,
+        .tcp_idle_ms = s->tcp_idle_s * 1000,
+        .tcp_bye_ms = s->tcp_bye_s * 1000,
+        .tcp_linger_ms = s->tcp_linger_s * 1000,
+        .tcp_sessions = s->tcp_sessions,
+        .mqtt_message_max = s->mqtt_message_max,
+        .clock = &clock_system};
+    int err = ingest_new(&v->loop, v->journal, v->directory,
+                         &v->ingest_options, &v->ingest);
+    return err < 0 ? cli_fail("tcp.listen %s: %s (%s)", s->tcp_listen,
+                              err_text(err), err_name(err))
+                   : 0;
+}
+
+static void open_database(struct server *v)
+{
+    const struct settings *s = v->s;
+    struct pg_options o = {s->database_url,
+                           s->database_role,
+                           (int)s->database_connections,
+                           (int)s->database_connect_s,
+                           API_DEADLINE_MS,
+                           API_QUEUE};
+    struct pipeline_options po = {
+        s->database_url,       s->database_role,
+        (int)s->database_connect_s, s->dedup_window_s,
+        (uint32_t)s->batch_frames, (size_t)s->batch_bytes,
+        v->codec_ids,          &clock_system};
+
+    v->directory = directory_new();
+    pg_pool_new(&v->loop, &o, &v->pool);
+    v->pipeline = pipeline_new(&v->loop, v->journal, v->directory, &po);
+    v->feed = feed_new(&v->loop, v->pool, v->directory, on_loaded, v);
+    v->watch = store_watch_new(&v->loop, s->database_url, s->database_role,
+                               (int)s->database_connect_s, on_changed, v);
+    v->boot = boot_start(&v->loop, v->pool, v->journal, s->dedup_window_s,
+                         v->codec_ids, on_booted, v);
+}
+
+static void start_tickers(struct server *v)
+{
+    v->maintain = ticker_new(&v->loop, on_maintain, v);
+    ticker_start(v->maintain, MAINTAIN_MS, MAINTAIN_MS);
+    v->beat_us = clock_mono(&clock_system);
+    v->heartbeat = ticker_new(&v->loop, on_heartbeat, v);
+    ticker_start(v->heartbeat, HEARTBEAT_MS, HEARTBEAT_MS);
+    v->stop_limit = ticker_new(&v->loop, on_stop_limit, v);
+}
+
+static void free_rooms(struct server *v)
+{
+    ingest_free(v->ingest);
+    pipeline_free(v->pipeline);
+    http_free(v->http);
+    api_free(v->api);
+    feed_free(v->feed);
+    boot_free(v->boot);
+    uv_run(&v->loop, UV_RUN_DEFAULT); /* handles that close by themselves */
+    directory_free(v->directory);
+    uv_loop_close(&v->loop);
+}
+
+int cmd_serve(struct cli *c)
+{
+    static struct server v;
+    size_t n = sizeof v.program;
+
+    /* Connections open and files sync on the pool: more threads than cores. */
+    setenv("UV_THREADPOOL_SIZE", "16", 0);
+    v.s = &c->settings;
+    snprintf(v.window, sizeof v.window, "%lld",
+             (long long)v.s->dedup_window_s);
+    uv_exepath(v.program, &n);
+    if (sodium_init() < 0)
+        return cli_fail("libsodium cannot start");
+    uv_loop_init(&v.loop);
+    log_info("headend starts", "version=%s pid=%d", HEADEND_VERSION, getpid());
+    if (open_journal(&v) != 0)
+        return 1;
+    open_database(&v);
+    if (open_http(&v) != 0 || open_ingest(&v) != 0)
+        return 1; /* the process ends; nothing has been accepted yet */
+    catch_signals(&v);
+    start_tickers(&v);
+    uv_run(&v.loop, UV_RUN_DEFAULT);
+    free_rooms(&v);
+    return 0;
+}

@@ -1,0 +1,83 @@
+/*
+ * settings.c - the table that file, environment, command line, help and the
+ * printed reference read.
+ */
+#include "server/cli/settings.h"
+#include <stddef.h>
+
+#define FIELD(f) offsetof(struct settings, f)
+#define KIB      1024LL
+#define MIB      (1024 * KIB)
+#define GIB      (1024 * MIB)
+
+const struct conf_option settings_options[] = {
+    {"database.url", CONF_TEXT, FIELD(database_url), NULL,
+     "postgresql:///headend", 0, 1000, NULL,
+     "Where PostgreSQL is, as whom the server works (libpq URI)."},
+    {"database.admin_url", CONF_TEXT, FIELD(database_admin_url), NULL, "", 0,
+     1000, NULL,
+     "As whom `headend migrate` works: may create roles and tables. Empty:"
+     " database.url."},
+    {"database.role", CONF_TEXT, FIELD(database_role), NULL, "headend_server",
+     0, 63, NULL,
+     "Role the server takes when database.url logs in as another one. It must"
+     " not bypass row-level security."},
+    {"database.connections", CONF_INT, FIELD(database_connections), NULL, "4",
+     1, 64, NULL, "Connections for the API; two more serve the data path."},
+    {"database.connect_timeout", CONF_INT, FIELD(database_connect_s), "s", "5",
+     2, 60, NULL, "Longest wait for one connection to open."},
+    {"http.listen", CONF_TEXT, FIELD(http_listen), NULL, "127.0.0.1:8080", 1,
+     255, NULL, "Address and port of the API, metrics and health."},
+    {"http.connections", CONF_INT, FIELD(http_connections), NULL, "1000", 10,
+     100000, NULL, "Most HTTP connections at once."},
+    {"http.idle", CONF_INT, FIELD(http_idle_s), "s", "60", 1, 3600, NULL,
+     "Silence after which an HTTP connection is cut."},
+    {"tcp.listen", CONF_TEXT, FIELD(tcp_listen), NULL, "127.0.0.1:4460", 0,
+     255, NULL,
+     "Shared listener for meters that dial in (HEO-JSON); a serial must then"
+     " be unique among all tenants. Empty: none; tenants may have their own"
+     " (headend integration add --kind heo-tcp)."},
+    {"tcp.line_max", CONF_SIZE, FIELD(tcp_line_max), "bytes", "64K", 1 * KIB,
+     256 * KIB, NULL, "Longest JSON object that a meter may send."},
+    {"tcp.depth_max", CONF_INT, FIELD(tcp_depth_max), NULL, "32", 4, 256, NULL,
+     "Deepest nesting of a meter's JSON."},
+    {"tcp.rate", CONF_INT, FIELD(tcp_rate), "frames/s", "50", 1, 100000, NULL,
+     "Frames per second of one session; above it, reading pauses."},
+    {"tcp.idle", CONF_INT, FIELD(tcp_idle_s), "s", "120", 1, 86400, NULL,
+     "Silence after which a session ends."},
+    {"tcp.bye_after", CONF_INT, FIELD(tcp_bye_s), "s", "2", 0, 3600, NULL,
+     "Quiet after the last ack before the server says bye; four round trips"
+     " are added."},
+    {"tcp.linger", CONF_INT, FIELD(tcp_linger_s), "s", "5", 0, 3600, NULL,
+     "Time after bye before the server closes; a meter that sends more stays."},
+    {"tcp.sessions", CONF_INT, FIELD(tcp_sessions), NULL, "20000", 1, 1000000,
+     NULL, "Most meter sessions at once."},
+    {"mqtt.message_max", CONF_SIZE, FIELD(mqtt_message_max), "bytes", "256K",
+     1 * KIB, 256 * KIB, NULL,
+     "Longest MQTT message; a longer one is rejected, with a sample kept."},
+    {"journal.dir", CONF_TEXT, FIELD(journal_dir), NULL, "var/journal", 1, 1000,
+     NULL, "Where frames are kept until PostgreSQL has them."},
+    {"journal.segment_size", CONF_SIZE, FIELD(journal_segment), "bytes", "64M",
+     1 * MIB, 1 * GIB, NULL, "Size of one segment; fixed when created."},
+    {"journal.quota", CONF_SIZE, FIELD(journal_quota), "bytes", "16G", 4 * MIB,
+     1024 * GIB, NULL,
+     "Most disk for the journal; above it nothing is acknowledged until"
+     " PostgreSQL has caught up."},
+    {"journal.sync", CONF_ENUM, FIELD(journal_sync), NULL, "always", 0, 0,
+     "always|interval",
+     "always: acknowledged frames survive a power failure. interval: those of"
+     " the last journal.sync_interval may not (they survive a crash)."},
+    {"journal.sync_interval", CONF_INT, FIELD(journal_interval_ms), "ms", "50",
+     1, 60000, NULL, "Longest time between syncs with journal.sync=interval."},
+    {"dedup.window", CONF_INT, FIELD(dedup_window_s), "s", "86400", 60,
+     31536000, NULL,
+     "How far apart, by the network's time, two equal frames of one device"
+     " count as one."},
+    {"batch.frames", CONF_INT, FIELD(batch_frames), NULL, "10000", 1, 100000,
+     NULL, "Most frames of one database transaction."},
+    {"batch.bytes", CONF_SIZE, FIELD(batch_bytes), "bytes", "8M", 512 * KIB,
+     256 * MIB, NULL, "Most journal bytes of one database transaction."},
+    {"log.level", CONF_ENUM, FIELD(log_level), NULL, "info", 0, 0,
+     "debug|info|warning|error", "Least severity that is logged."},
+    {0},
+};

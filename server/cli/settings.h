@@ -1,0 +1,27 @@
+/*
+ * settings.h - every setting of headend, in one table (settings.c).
+ */
+#pragma once
+
+#include "server/base/conf.h"
+#include <stdbool.h>
+
+enum journal_sync { SYNC_ALWAYS, SYNC_INTERVAL };
+
+struct settings {
+    char *database_url, *database_admin_url, *database_role;
+    int64_t database_connections, database_connect_s;
+    char *http_listen;
+    int64_t http_connections, http_idle_s;
+    char *tcp_listen;
+    int64_t tcp_line_max, tcp_depth_max, tcp_rate, tcp_idle_s, tcp_bye_s,
+        tcp_linger_s, tcp_sessions;
+    int64_t mqtt_message_max;
+    char *journal_dir;
+    int64_t journal_segment, journal_quota, journal_interval_ms;
+    int journal_sync;
+    int64_t dedup_window_s, batch_frames, batch_bytes;
+    int log_level;
+};
+
+extern const struct conf_option settings_options[];

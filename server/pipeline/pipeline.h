@@ -1,0 +1,43 @@
+/*
+ * pipeline.h - journal -> batches -> stages -> store. One batch is prepared
+ * while the one before it is being committed; whatever has arrived goes with
+ * the next, no timer. The journal is released only behind a commit. Loop
+ * thread only (the stages run on the pool).
+ */
+#pragma once
+
+#include "ingest/directory.h"
+#include "ingest/journal.h"
+#include "server/base/clock.h"
+#include "server/store/batch.h"
+
+struct pipeline; /* opaque */
+
+struct pipeline_options {
+    const char *url, *role;  /* database, as in pg_options */
+    int connect_s;
+    int64_t dedup_window_s;  /* how long a frame's key counts */
+    uint32_t batch_frames;   /* most frames of one transaction */
+    size_t batch_bytes;      /* most journal bytes of one transaction */
+    const int16_t *codec_ids; /* STAGE_CODECS numbers; lives with the caller */
+    const struct clock *clock;
+};
+
+struct pipeline *pipeline_new(uv_loop_t *loop, struct journal *j,
+                              struct directory *d,
+                              const struct pipeline_options *o);
+/* Begins to work; the directory must be loaded by then. Reads the cursor. */
+void pipeline_start(struct pipeline *p);
+/* Finishes the batch under way, then `done`. What is left stays journaled. */
+void pipeline_stop(struct pipeline *p, void (*done)(void *), void *arg);
+void pipeline_free(struct pipeline *p); /* after done */
+
+struct pipeline_stats {
+    int64_t cursor;      /* journal position up to which all is stored; -1
+                            before it is known */
+    int64_t batches, frames, errors;
+    int64_t commit_us;   /* of the last batch */
+    const struct store_count *totals; /* since start, by tenant and fate */
+    uint32_t n_totals;
+};
+void pipeline_stats(const struct pipeline *p, struct pipeline_stats *ret);

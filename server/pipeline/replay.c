@@ -1,0 +1,195 @@
+/*
+ * replay.c - chunk by chunk, in the order of frame ids:
+ *   chunk_start -> chunk_row ... -> chunk_rows -> (pool) chunk_decode ->
+ *   chunk_decoded -> chunk_stored -> chunk_start ... -> replay_finish
+ * Each chunk is one transaction, so an interrupted replay loses nothing.
+ */
+#include "server/pipeline/replay.h"
+#include "server/base/hex.h"
+#include "server/base/mem.h"
+#include "server/loop/loop.h"
+#include "server/pipeline/stage.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { CHUNK = 500, SCRATCH_MAX = 64 << 20, KEEP_MAX = 512 << 20 };
+
+struct replay {
+    uv_loop_t *loop;
+    struct pg_pool *pool;
+    struct store_writer *writer;
+    const struct directory *directory;
+    struct replay_options o;
+    void (*progress)(void *, const struct replay_result *);
+    void (*done)(void *, const struct replay_result *);
+    void *arg;
+    struct replay_result result;
+    int64_t after; /* frame id */
+    struct stage_item items[CHUNK];
+    uint32_t n;
+    struct arena *keep, *scratch;
+    struct store_batch *batch;
+};
+
+static void chunk_start(struct replay *r);
+
+static void replay_finish(struct replay *r, int err, const char *error)
+{
+    r->result.err = err;
+    snprintf(r->result.error, sizeof r->result.error, "%s", error);
+    r->done(r->arg, &r->result);
+}
+
+static bool chunk_row(void *arg, const PGresult *res, int row)
+{
+    struct replay *r = arg;
+    struct str hex = str_of(PQgetvalue(res, row, 1));
+    char *bytes = arena_alloc(r->keep, hex.n / 2 + 1);
+    int n = bytes ? hex_decode((struct str){hex.p + 2, hex.n - 2},
+                               (uint8_t *)bytes, hex.n / 2)
+                  : 0;
+    r->after = atoll(PQgetvalue(res, row, 0));
+    if (n <= 0)
+        return true; /* not possible for a record that we wrote; left alone */
+    struct stage_item *it = &r->items[r->n++];
+    stage_parse(it, r->keep, (struct str){bytes, (size_t)n}, false, r->after,
+                0);
+    if (it->frame.source == SOURCE_JOURNAL) { /* damaged: stays what it is */
+        r->n--;
+        r->result.quarantined++;
+        r->result.seen++;
+    }
+    return true;
+}
+
+static int chunk_decode(void *arg)
+{
+    struct replay *r = arg;
+    for (uint32_t i = 0; i < r->n; i++)
+        stage_decode(&r->items[i], r->keep, r->scratch, r->batch);
+    store_batch_seal(r->batch);
+    return 0;
+}
+
+static void add(struct replay_result *t, enum fate fate, int64_t frames,
+                int64_t readings)
+{
+    int64_t *by_fate[] = {[FATE_STORED] = &t->stored,
+                          [FATE_DUPLICATE] = &t->duplicate,
+                          [FATE_QUARANTINED] = &t->quarantined,
+                          [FATE_REJECTED] = &t->rejected};
+    *by_fate[fate] += frames;
+    t->seen += frames;
+    t->readings += readings;
+}
+
+static void chunk_next(struct replay *r)
+{
+    if (r->progress)
+        r->progress(r->arg, &r->result);
+    chunk_start(r);
+}
+
+static void chunk_stored(void *arg, const struct store_result *s)
+{
+    struct replay *r = arg;
+    if (s->err) {
+        replay_finish(r, s->err, s->error);
+        return;
+    }
+    for (uint32_t i = 0; i < s->n; i++)
+        add(&r->result, s->counts[i].fate, s->counts[i].frames,
+            s->counts[i].readings);
+    chunk_next(r);
+}
+
+static void chunk_decoded(void *arg, int err)
+{
+    struct replay *r = arg;
+    (void)err;
+    if (!r->o.dry_run) {
+        store_write(r->writer, r->batch, 0, 0, 0, chunk_stored, r);
+        return;
+    }
+    for (uint32_t i = 0; i < r->n; i++)
+        add(&r->result,
+            r->items[i].fate ? r->items[i].fate : FATE_STORED, 1, 0);
+    chunk_next(r);
+}
+
+static void chunk_rows(void *arg, const struct pg_outcome *o)
+{
+    struct replay *r = arg;
+    if (o->err || o->rows == 0) {
+        replay_finish(r, o->err, o->error);
+        return;
+    }
+    if (r->n == 0) {
+        chunk_next(r);
+        return;
+    }
+    for (uint32_t i = 0; i < r->n; i++)
+        stage_resolve(&r->items[i], r->keep, r->directory, r->o.codec_ids);
+    offload(r->loop, chunk_decode, chunk_decoded, r);
+}
+
+static void chunk_start(struct replay *r)
+{
+    char tenant[16], frame[24], after[24];
+
+    r->n = 0;
+    arena_reset(r->keep);
+    store_batch_reset(r->batch);
+    snprintf(tenant, sizeof tenant, "%d", r->o.tenant_id);
+    snprintf(frame, sizeof frame, "%lld", (long long)r->o.frame_id);
+    snprintf(after, sizeof after, "%lld", (long long)r->after);
+    struct pg_call c = {
+        .tenant_id = r->o.tenant_id,
+        .sql = "SELECT frame_id, record FROM quarantine WHERE tenant_id = $1"
+               " AND frame_id > $2::bigint AND ($3::bigint = 0 OR frame_id ="
+               " $3::bigint) AND ($4::text IS NULL OR reason = $4)"
+               " ORDER BY frame_id LIMIT 500",
+        .n = 4,
+        .values = {tenant, after, frame, r->o.reason},
+        .row = chunk_row,
+        .done = chunk_rows,
+        .arg = r};
+    int err = pg_call(r->pool, &c, NULL);
+    if (err < 0)
+        replay_finish(r, err, err_text(err));
+}
+
+struct replay *replay_start(uv_loop_t *loop, struct pg_pool *pool,
+                            struct store_writer *writer,
+                            const struct directory *d,
+                            const struct replay_options *o,
+                            void (*progress)(void *,
+                                             const struct replay_result *),
+                            void (*done)(void *, const struct replay_result *),
+                            void *arg)
+{
+    struct replay *r = mem_alloc(sizeof *r);
+    r->loop = loop;
+    r->pool = pool;
+    r->writer = writer;
+    r->directory = d;
+    r->o = *o;
+    r->progress = progress;
+    r->done = done;
+    r->arg = arg;
+    r->keep = arena_new(KEEP_MAX);
+    r->scratch = arena_new(SCRATCH_MAX);
+    r->batch = store_batch_new();
+    chunk_start(r);
+    return r;
+}
+
+void replay_free(struct replay *r)
+{
+    if (!r)
+        return;
+    arena_free(r->keep);
+    arena_free(r->scratch);
+    store_batch_free(r->batch);
+    free(r);
+}

@@ -1,0 +1,291 @@
+/*
+ * stage.c - see stage.h for the story. What goes wrong becomes the item's
+ * fate, with a reason for machines and a detail for people.
+ */
+#include "server/pipeline/stage.h"
+#include "server/base/hex.h"
+#include "server/pipeline/capture.h"
+#include <stdio.h>
+
+static void refuse(struct stage_item *it, enum fate fate, const char *reason,
+                   struct str detail)
+{
+    it->fate = fate;
+    it->reason = reason;
+    it->detail = detail;
+}
+
+/* ---- parse ---- */
+
+/* Not even a document: no frame. Documents with something wrong inside are
+ * kept whole, because a corrected headend may understand them. */
+static bool no_frame_at_all(const char *reason)
+{
+    static const char *const reasons[] = {"not_json", "too_deep", "too_large",
+                                          "invalid_utf8"};
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
+        if (strcmp(reason, reasons[i]) == 0)
+            return true;
+    return false;
+}
+
+static void parse_uplink(struct stage_item *it, struct arena *a)
+{
+    struct uplink_error error = {0};
+    int err = uplink_parse(&it->frame, a, &it->uplink, &error);
+
+    it->is_uplink = err == 0;
+    if (err == 0 && it->uplink.encrypted)
+        refuse(it, FATE_QUARANTINED, "encrypted",
+               STR("the payload is still under the AppSKey (end-to-end mode)"));
+    else if (err < 0)
+        refuse(it,
+               no_frame_at_all(error.reason) ? FATE_REJECTED : FATE_QUARANTINED,
+               error.reason, error.detail);
+}
+
+void stage_parse(struct stage_item *it, struct arena *a, struct str record,
+                 bool damaged, int64_t id, int64_t now_us)
+{
+    *it = (struct stage_item){0};
+    if (damaged || frame_decode(record, &it->frame) < 0) {
+        size_t most = FRAME_PAYLOAD_MAX / 4;
+        it->frame = (struct frame){
+            .source = SOURCE_JOURNAL,
+            .received_us = now_us,
+            .count = 1,
+            .size = (uint32_t)record.n,
+            .payload = {record.p, record.n < most ? record.n : most}};
+        refuse(it, FATE_QUARANTINED,
+               damaged ? "journal_damaged" : "journal_record_unreadable",
+               arena_printf(a, "journal position %lld",
+                            (long long)(id & 0xffffffffffffLL)));
+    }
+    it->frame.id = id;
+    if (it->fate)
+        return;
+    if (it->frame.rejected)
+        refuse(it, FATE_REJECTED, it->frame.rejected, (struct str){0});
+    else if (it->frame.source == SOURCE_CHIRPSTACK ||
+             it->frame.source == SOURCE_TTS)
+        parse_uplink(it, a);
+}
+
+/* ---- resolve ---- */
+
+static int codec_position(const struct codec *c)
+{
+    const struct codec *const *list = codec_list();
+    for (int i = 0; list[i] && i < STAGE_CODECS; i++)
+        if (list[i] == c)
+            return i;
+    return -1;
+}
+
+static void take_meter(struct stage_item *it, struct arena *a,
+                       const struct meter_entry *m,
+                       const int16_t codec_ids[STAGE_CODECS])
+{
+    const struct codec *codec = codec_find(str_of(m->codec));
+    it->frame.tenant_id = m->tenant_id;
+    it->meter = (struct stage_meter){.meter_id = m->meter_id,
+                                     .codec = codec,
+                                     .zone = zone_find(str_of(m->zone)),
+                                     .serial = arena_str(a, m->serial)};
+    if (!codec)
+        refuse(it, FATE_QUARANTINED, "unknown_codec",
+               arena_printf(a, "the meter's model names codec \"%s\"",
+                            m->codec));
+    else
+        it->meter.codec_version_id = codec_ids[codec_position(codec)];
+}
+
+void stage_resolve(struct stage_item *it, struct arena *a,
+                   const struct directory *d,
+                   const int16_t codec_ids[STAGE_CODECS])
+{
+    const struct meter_entry *m = NULL;
+    struct str who;
+    int err = ERR_UNKNOWN;
+
+    if (it->fate)
+        return;
+    if (it->is_uplink) {
+        who = arena_printf(a, "DevEUI %016llx",
+                           (unsigned long long)it->uplink.dev_eui);
+        m = directory_by_eui(d, it->frame.tenant_id, it->uplink.dev_eui);
+    } else {
+        who = arena_printf(a, "serial %.*s", STR_ARGS(it->frame.identity));
+        err = directory_by_serial(d, it->frame.tenant_id, it->frame.identity,
+                                  &m);
+    }
+    if (m)
+        take_meter(it, a, m, codec_ids);
+    else
+        refuse(it, FATE_QUARANTINED,
+               err == ERR_CONFLICT ? "ambiguous_meter" : "unknown_meter", who);
+}
+
+/* ---- decode ---- */
+
+static struct time_evidence evidence_of(const struct stage_item *it)
+{
+    return (struct time_evidence){it->frame.received_us,
+                                  it->is_uplink ? it->uplink.network_us
+                                                : TIME_NONE};
+}
+
+static void frame_key(const struct stage_item *it, struct arena *scratch,
+                      struct frame_row *row)
+{
+    if (it->fate == FATE_REJECTED || it->frame.source == SOURCE_JOURNAL)
+        return;
+    if (it->is_uplink) {
+        uplink_key(&it->uplink, &row->key);
+    } else {
+        struct str s =
+            arena_printf(scratch, "%d|%.*s|%.*s", it->frame.source,
+                         STR_ARGS(it->frame.identity),
+                         STR_ARGS(it->frame.payload));
+        if (!s.p)
+            return;
+        row->key = hash128(s.p, s.n);
+    }
+    row->has_key = true;
+}
+
+/* Leading zeros are decoration on a label, not another meter. */
+static struct str bare(struct str serial)
+{
+    while (serial.n > 1 && *serial.p == '0')
+        serial = (struct str){serial.p + 1, serial.n - 1};
+    return serial;
+}
+
+static void add_event(struct store_batch *batch, struct reconciled when,
+                      struct str code, enum event_state state,
+                      struct str detail)
+{
+    const struct event_type *type = event_type(code);
+    store_batch_event(
+        batch, &(struct event_row){.time_us = when.time_us,
+                                   .meter_time_us = when.meter_time_us,
+                                   .code = code,
+                                   .detail = detail,
+                                   .severity = type ? type->severity
+                                                    : SEVERITY_WARNING,
+                                   .state = state});
+}
+
+static void add_events(const struct stage_item *it, const struct decoded *d,
+                       bool stranger, struct store_batch *batch)
+{
+    struct time_evidence evidence = evidence_of(it);
+
+    for (uint32_t i = 0; i < d->n_events; i++) {
+        const struct decoded_event *e = &d->events[i];
+        add_event(batch, capture_time(e->time, evidence, it->meter.zone),
+                  e->code, e->state, e->detail);
+    }
+    if (stranger)
+        add_event(batch,
+                  capture_time((struct meter_time){0}, evidence,
+                               it->meter.zone),
+                  STR("meter.identity_mismatch"), EVENT_PULSE, d->serial);
+}
+
+static struct str payload_of(const struct stage_item *it)
+{
+    struct str whole = it->is_uplink ? it->uplink.payload : it->frame.payload;
+    if (it->fate == FATE_REJECTED && whole.n > FRAME_SAMPLE_MAX)
+        whole.n = FRAME_SAMPLE_MAX;
+    return whole;
+}
+
+static void frame_facts(const struct stage_item *it, struct frame_row *row)
+{
+    uint32_t ignored = 0;
+    const struct uplink *u = &it->uplink;
+
+    *row = (struct frame_row){.frame = &it->frame,
+                              .meter_id = it->meter.meter_id,
+                              .heard_us = heard_us(evidence_of(it), &ignored),
+                              .counter = -1,
+                              .port = -1,
+                              .payload = payload_of(it),
+                              .clock_us = TIME_NONE};
+    if (it->meter.codec) {
+        row->codec = it->meter.codec->name;
+        row->codec_version = it->meter.codec->version;
+        row->codec_version_id = it->meter.codec_version_id;
+    }
+    if (!it->is_uplink)
+        return;
+    row->counter = u->has_counter ? (int64_t)u->counter : -1;
+    row->port = u->kind == UPLINK_DATA ? u->port : -1;
+    row->gateway = u->gateway;
+    row->rssi_dbm = u->rssi_dbm;
+    row->snr_tenths = u->snr_tenths;
+}
+
+/* A join, or an uplink of MAC commands alone, says nothing about registers. */
+static bool nothing_to_decode(const struct stage_item *it)
+{
+    return it->is_uplink &&
+           (it->uplink.kind == UPLINK_JOIN || it->uplink.port == 0 ||
+            it->uplink.payload.n == 0);
+}
+
+static void decode(struct stage_item *it, struct arena *keep,
+                   struct arena *scratch, struct decoded *d,
+                   struct captured *captured, bool *stranger)
+{
+    const struct codec *c = it->meter.codec;
+    struct codec_input in = {.payload = payload_of(it),
+                             .port = it->is_uplink ? it->uplink.port : 0};
+    int err = codec_decode(c, &in, scratch, d);
+
+    if (err < 0) {
+        refuse(it, FATE_QUARANTINED, "decode_failed",
+               arena_printf(keep, "codec %s v%u: %s, at byte %u (%s)", c->name,
+                            c->version, d->error ? d->error : err_text(err),
+                            d->error_offset, err_name(err)));
+        return;
+    }
+    *stranger = d->serial.n && !str_eq(bare(d->serial), bare(it->meter.serial));
+    err = capture_build(d, d->medium == MEDIUM_OTHER ? c->medium : d->medium,
+                        evidence_of(it), it->meter.zone,
+                        *stranger ? QUALITY_IDENTITY_MISMATCH : 0, keep,
+                        captured);
+    if (err < 0)
+        refuse(it, FATE_QUARANTINED, "too_large",
+               STR("the decoded frame needs more memory than a frame may"));
+}
+
+void stage_decode(struct stage_item *it, struct arena *keep,
+                  struct arena *scratch, struct store_batch *batch)
+{
+    struct frame_row row;
+    struct decoded d = {0};
+    struct captured captured = {.clock_us = TIME_NONE};
+    bool stranger = false;
+
+    arena_reset(scratch);
+    if (!it->fate && !nothing_to_decode(it))
+        decode(it, keep, scratch, &d, &captured, &stranger);
+    frame_facts(it, &row);
+    frame_key(it, scratch, &row);
+    row.fate = it->fate ? it->fate : FATE_STORED;
+    row.reason = it->reason;
+    row.detail = it->detail;
+    if (row.fate == FATE_STORED) {
+        row.extras = captured.extras;
+        row.clock_us = captured.clock_us;
+    }
+    store_batch_frame(batch, &row);
+    if (row.fate != FATE_STORED)
+        return;
+    for (uint32_t i = 0; i < captured.n; i++)
+        store_batch_capture(batch, &captured.captures[i]);
+    add_events(it, &d, stranger, batch);
+}

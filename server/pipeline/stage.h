@@ -1,0 +1,51 @@
+/*
+ * stage.h - one frame on its way from the journal to the store:
+ *   stage_parse   (any thread) what is it, which device does it name?
+ *   stage_resolve (loop)       which meter of which tenant is that?
+ *   stage_decode  (any thread) codec -> time -> normalise -> rows of the batch
+ * All three are pure but for the directory that resolve asks, so that history
+ * can be run again.
+ */
+#pragma once
+
+#include "codecs/registry.h"
+#include "ingest/directory.h"
+#include "ingest/uplink.h"
+#include "server/store/batch.h"
+#include "timesvc/zone.h"
+
+/* Numbers of codec_version, by position in codec_list(). */
+enum { STAGE_CODECS = 64 };
+
+struct stage_meter { /* copied out of the directory */
+    int32_t meter_id; /* 0: unknown */
+    const struct codec *codec;
+    int16_t codec_version_id;
+    const struct zone *zone;
+    struct str serial;
+};
+
+struct stage_item {
+    struct frame frame;
+    struct uplink uplink;   /* frames from a network server */
+    bool is_uplink;
+    enum fate fate;         /* 0 while nothing has gone wrong */
+    const char *reason;     /* with a fate: lower_snake, static or arena */
+    struct str detail;
+    struct stage_meter meter;
+};
+
+/* `position` and `journal` make the frame's id. A damaged stretch or a record
+ * that cannot be read becomes a quarantined item of the platform tenant,
+ * stamped `now_us`. */
+void stage_parse(struct stage_item *it, struct arena *a, struct str record,
+                 bool damaged, int64_t id, int64_t now_us);
+
+void stage_resolve(struct stage_item *it, struct arena *a,
+                   const struct directory *d,
+                   const int16_t codec_ids[STAGE_CODECS]);
+
+/* Adds the frame, its captures and events to the batch. `keep` holds what the
+ * batch refers to until its seal; `scratch` is reset for every frame. */
+void stage_decode(struct stage_item *it, struct arena *keep,
+                  struct arena *scratch, struct store_batch *batch);

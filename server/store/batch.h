@@ -1,0 +1,93 @@
+/*
+ * batch.h - the way into the database: the frames and captures of one batch in
+ * one transaction together with the journal's cursor (migrations/0004_store).
+ * A batch is built on any one thread; the writer belongs to the loop thread.
+ */
+#pragma once
+
+#include "schema/event.h"
+#include "schema/frame.h"
+#include "schema/reading.h"
+#include "server/store/pg.h"
+
+/* A frame and what became of it. Slices must live until store_batch_seal. */
+struct frame_row {
+    const struct frame *frame;
+    enum fate fate;         /* proposed; the store may find a duplicate */
+    int32_t meter_id;       /* 0: unknown */
+    int64_t heard_us;       /* when the network heard it, else received_us */
+    bool has_key;
+    struct hash128 key;     /* its identity for duplicate detection */
+    int64_t counter;        /* -1: none */
+    int port;               /* -1: none */
+    uint64_t gateway;       /* 0: none */
+    int rssi_dbm, snr_tenths; /* 0, 0: none */
+    const char *codec;      /* NULL: none */
+    uint32_t codec_version;
+    int16_t codec_version_id;
+    const char *reason;     /* quarantined, rejected: lower_snake */
+    struct str detail;      /* for a person */
+    struct str extras;      /* a JSON object, or empty */
+    struct str payload;     /* what is kept of it */
+    int64_t clock_us;       /* the meter's clock as UTC; TIME_NONE */
+};
+
+struct event_row {
+    int64_t time_us, meter_time_us; /* meter_time_us may be TIME_NONE */
+    struct str code, detail;
+    enum severity severity;
+    enum event_state state;
+};
+
+struct store_batch; /* opaque */
+struct store_batch *store_batch_new(void);
+void store_batch_free(struct store_batch *b);
+void store_batch_reset(struct store_batch *b);
+void store_batch_frame(struct store_batch *b, const struct frame_row *f);
+/* Of the frame that was added last. *c must live until the seal. */
+void store_batch_capture(struct store_batch *b, const struct capture *c);
+void store_batch_event(struct store_batch *b, const struct event_row *e);
+/* Sorts by key and encodes; the batch can be written from then on, as often as
+ * it takes, and holds nothing of its caller's. */
+void store_batch_seal(struct store_batch *b);
+uint32_t store_batch_frames(const struct store_batch *b);
+
+struct store_writer; /* opaque; one connection of its own */
+
+struct store_writer_events {
+    void (*up)(void *arg);
+    void (*down)(void *arg);
+    void *arg;
+};
+struct store_writer *store_writer_new(uv_loop_t *loop, const char *url,
+                                      const char *role, int connect_s,
+                                      int64_t dedup_window_s,
+                                      const struct store_writer_events *e);
+void store_writer_close(struct store_writer *w, void (*done)(void *), void *arg);
+bool store_writer_ready(const struct store_writer *w); /* up and idle */
+
+/* What became of the frames of one tenant. */
+struct store_count {
+    int32_t tenant_id;
+    enum fate fate;
+    int64_t frames, readings;
+};
+struct store_result {
+    int err;             /* 0; ERR_CONFLICT: the cursor is not at `from`;
+                            ERR_DATABASE: these rows cannot be stored;
+                            ERR_AWAY: outcome unknown, ask for the cursor */
+    const char *error;
+    const struct store_count *counts;
+    uint32_t n;
+};
+typedef void store_done_fn(void *arg, const struct store_result *r);
+
+/* journal 0: a replay from quarantine, no cursor. Only when ready. */
+void store_write(struct store_writer *w, const struct store_batch *b,
+                 int journal, int64_t from, int64_t to, store_done_fn *done,
+                 void *arg);
+
+/* How far the journal is stored. err as above, ERR_UNKNOWN: no such journal. */
+typedef void store_cursor_fn(void *arg, int err, int64_t cursor);
+void store_cursor(struct store_writer *w, int journal, store_cursor_fn *done,
+                  void *arg);

@@ -1,0 +1,339 @@
+/*
+ * pg.c - requests wait in one line for the next idle connection of the pool.
+ * A request is one libpq pipeline: scope, statement, sync - an implicit
+ * transaction and one round trip. Rows come one by one (single-row mode).
+ */
+#include "server/store/pg.h"
+#include "server/base/mem.h"
+#include "server/store/conn.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+enum step { STEP_SCOPE, STEP_STATEMENT, STEP_SYNC };
+
+struct pg_request {
+    struct pg_pool *pool;
+    struct pg_request *next; /* in line */
+    struct member *member;   /* while running */
+    int32_t tenant_id;
+    bool write, paused, resumed, cancelled;
+    const char *sql;
+    int n;
+    char *values[PG_PARAMS];
+    pg_row_fn *row;
+    pg_done_fn *done;
+    void *arg;
+    struct pg_outcome outcome;
+};
+
+struct member { /* one connection of the pool */
+    struct pg_pool *pool;
+    struct pg_conn *conn;
+    struct pg_request *running;
+    enum step step;
+    struct ticker *deadline;
+};
+
+struct pg_pool {
+    uv_loop_t *loop;
+    struct pg_options o;
+    struct pg_request *first, **last;
+    int waiting, open;
+    struct ticker *kick; /* runs the line outside of callers' stacks */
+    bool closing;
+    char error[256];
+    void (*closed)(void *);
+    void *closed_arg;
+    struct member members[]; /* o.connections */
+};
+
+static void request_end(struct pg_request *r, int err, const char *text)
+{
+    if (r->outcome.err == 0 && err != 0) {
+        r->outcome.err = err;
+        snprintf(r->outcome.error, sizeof r->outcome.error, "%s", text);
+    }
+    r->done(r->arg, &r->outcome);
+    for (int i = 0; i < r->n; i++)
+        free(r->values[i]);
+    free(r);
+}
+
+static struct pg_request *line_pop(struct pg_pool *p)
+{
+    struct pg_request *r = p->first;
+    if (!r)
+        return NULL;
+    p->first = r->next;
+    if (!p->first)
+        p->last = &p->first;
+    p->waiting--;
+    return r;
+}
+
+static bool send_pipeline(PGconn *pq, const struct pg_request *r)
+{
+    char tenants[24] = "{}";
+    const char *scope[2] = {tenants, r->write ? "off" : "on"};
+
+    if (r->tenant_id != PG_NO_TENANT)
+        snprintf(tenants, sizeof tenants, "{%d}", r->tenant_id);
+    return PQenterPipelineMode(pq) &&
+           PQsendQueryParams(pq,
+                             "SELECT set_config('headend.tenants', $1, true),"
+                             " set_config('transaction_read_only', $2, true)",
+                             2, NULL, scope, NULL, NULL, 0) &&
+           PQsendQueryParams(pq, r->sql, r->n, NULL,
+                             (const char *const *)r->values, NULL, NULL, 0) &&
+           PQpipelineSync(pq);
+}
+
+static void run_next(struct member *m)
+{
+    PGconn *pq = pg_conn_pq(m->conn);
+    if (!pq || m->running || m->pool->closing)
+        return;
+    struct pg_request *r = line_pop(m->pool);
+    if (!r)
+        return;
+    r->member = m;
+    m->running = r;
+    m->step = STEP_SCOPE;
+    if (m->pool->o.deadline_ms > 0)
+        ticker_start(m->deadline, (uint64_t)m->pool->o.deadline_ms, 0);
+    if (!send_pipeline(pq, r))
+        pg_conn_fail(m->conn, PQerrorMessage(pq));
+    else
+        pg_conn_flush(m->conn);
+}
+
+/* Callers' cancels and resumes take effect here, outside of their stacks. */
+static void settle(struct pg_pool *p)
+{
+    for (struct pg_request **at = &p->first; *at;) {
+        struct pg_request *r = *at;
+        if (!r->cancelled) {
+            at = &r->next;
+            continue;
+        }
+        *at = r->next;
+        p->waiting--;
+        if (p->last == &r->next)
+            p->last = at;
+        request_end(r, ERR_AWAY, "request cancelled");
+    }
+    for (int i = 0; i < p->o.connections; i++) {
+        struct pg_request *r = p->members[i].running;
+        if (r && r->cancelled) {
+            pg_conn_fail(p->members[i].conn, "request cancelled");
+        } else if (r && r->resumed) {
+            r->resumed = r->paused = false;
+            pg_conn_pause(p->members[i].conn, false);
+        }
+    }
+}
+
+static void run_line(void *arg)
+{
+    struct pg_pool *p = arg;
+    settle(p);
+    while (p->first && !pg_pool_up(p)) /* nobody will come soon */
+        request_end(line_pop(p), ERR_AWAY, p->error);
+    for (int i = 0; i < p->o.connections && p->first; i++)
+        run_next(&p->members[i]);
+}
+
+static void finish_running(struct member *m, int err, const char *text)
+{
+    struct pg_request *r = m->running;
+    m->running = NULL;
+    ticker_stop(m->deadline);
+    if (r)
+        request_end(r, err, text);
+}
+
+static void take_error(struct pg_request *r, const PGresult *res)
+{
+    struct pg_outcome *o = &r->outcome;
+    if (o->err)
+        return; /* the first one is the cause */
+    o->err = ERR_DATABASE;
+    const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+    const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+    snprintf(o->sqlstate, sizeof o->sqlstate, "%s", state ? state : "");
+    snprintf(o->error, sizeof o->error, "%s", text ? text : "unknown");
+}
+
+/* One result of the pipeline. */
+static void take_result(struct member *m, PGresult *res)
+{
+    struct pg_request *r = m->running;
+    switch (PQresultStatus(res)) {
+    case PGRES_SINGLE_TUPLE:
+        r->outcome.rows++;
+        if (r->row && !r->row(r->arg, res, 0))
+            r->paused = true;
+        break;
+    case PGRES_COMMAND_OK:
+        if (m->step == STEP_STATEMENT)
+            r->outcome.rows = atoll(PQcmdTuples(res));
+        break;
+    case PGRES_TUPLES_OK:
+    case PGRES_PIPELINE_ABORTED:
+        break;
+    case PGRES_PIPELINE_SYNC:
+        m->step = STEP_SYNC;
+        break;
+    default:
+        take_error(r, res);
+    }
+}
+
+static void on_input(void *arg)
+{
+    struct member *m = arg;
+    for (;;) {
+        PGconn *pq = pg_conn_pq(m->conn);
+        if (!pq || !m->running || m->running->paused || PQisBusy(pq))
+            return;
+        PGresult *res = PQgetResult(pq);
+        if (!res) { /* the next statement's results begin */
+            if (m->step == STEP_SCOPE) {
+                m->step = STEP_STATEMENT;
+                PQsetSingleRowMode(pq);
+            }
+            continue;
+        }
+        take_result(m, res);
+        PQclear(res);
+        if (m->running->paused)
+            pg_conn_pause(m->conn, true);
+        if (m->step == STEP_SYNC) {
+            PQexitPipelineMode(pq);
+            finish_running(m, 0, "");
+            run_next(m);
+            return;
+        }
+    }
+}
+
+static void on_up(void *arg)
+{
+    struct member *m = arg;
+    m->pool->open++;
+    run_next(m);
+}
+
+static void on_down(void *arg, const char *error)
+{
+    struct member *m = arg;
+    struct pg_pool *p = m->pool;
+    p->open = 0;
+    for (int i = 0; i < p->o.connections; i++)
+        p->open += p->members[i].conn && pg_conn_pq(p->members[i].conn) != NULL;
+    snprintf(p->error, sizeof p->error, "%s", error);
+    finish_running(m, ERR_AWAY, error);
+    if (!p->closing)
+        ticker_start(p->kick, 0, 0);
+}
+
+static void on_deadline(void *arg)
+{
+    struct member *m = arg;
+    pg_conn_fail(m->conn, "no answer within the deadline");
+}
+
+int pg_pool_new(uv_loop_t *loop, const struct pg_options *o,
+                struct pg_pool **ret)
+{
+    if (o->connections < 1 || o->connections > 64)
+        return ERR_RANGE;
+    struct pg_pool *p =
+        mem_alloc(sizeof *p + sizeof p->members[0] * (size_t)o->connections);
+    p->loop = loop;
+    p->o = *o;
+    p->last = &p->first;
+    p->kick = ticker_new(loop, run_line, p);
+    snprintf(p->error, sizeof p->error, "not connected yet");
+    struct pg_conn_options co = {o->url, o->role, o->connect_s, NULL};
+    for (int i = 0; i < o->connections; i++) {
+        struct member *m = &p->members[i];
+        m->pool = p;
+        m->deadline = ticker_new(loop, on_deadline, m);
+        m->conn = pg_conn_new(
+            loop, &co, &(struct pg_conn_events){on_up, on_input, on_down, m});
+    }
+    *ret = p;
+    return 0;
+}
+
+static void member_closed(void *arg)
+{
+    struct pg_pool *p = arg;
+    if (--p->open > 0)
+        return;
+    void (*closed)(void *) = p->closed;
+    void *closed_arg = p->closed_arg;
+    free(p);
+    if (closed)
+        closed(closed_arg);
+}
+
+void pg_pool_close(struct pg_pool *p, void (*done)(void *), void *arg)
+{
+    p->closing = true;
+    p->closed = done;
+    p->closed_arg = arg;
+    ticker_free(p->kick);
+    for (struct pg_request *r; (r = line_pop(p));)
+        request_end(r, ERR_AWAY, "shutting down");
+    for (int i = 0; i < p->o.connections; i++)
+        finish_running(&p->members[i], ERR_AWAY, "shutting down");
+    p->open = p->o.connections;
+    for (int i = 0, n = p->o.connections; i < n; i++) {
+        ticker_free(p->members[i].deadline);
+        pg_conn_close(p->members[i].conn, member_closed, p);
+    }
+}
+
+bool pg_pool_up(const struct pg_pool *p)
+{
+    return p->open > 0;
+}
+
+const char *pg_pool_error(const struct pg_pool *p)
+{
+    return p->open > 0 ? "" : p->error;
+}
+
+int pg_call(struct pg_pool *p, const struct pg_call *c, struct pg_request **ret)
+{
+    if (p->waiting >= p->o.queue || p->closing)
+        return ERR_FULL;
+    struct pg_request *r = mem_alloc(sizeof *r);
+    *r = (struct pg_request){.pool = p, .tenant_id = c->tenant_id,
+                             .write = c->write, .sql = c->sql, .n = c->n,
+                             .row = c->row, .done = c->done, .arg = c->arg};
+    for (int i = 0; i < c->n; i++)
+        r->values[i] = mem_strdup(c->values[i]);
+    *p->last = r;
+    p->last = &r->next;
+    p->waiting++;
+    ticker_start(p->kick, 0, 0);
+    if (ret)
+        *ret = r;
+    return 0;
+}
+
+void pg_resume(struct pg_request *r)
+{
+    r->resumed = r->paused;
+    ticker_start(r->pool->kick, 0, 0);
+}
+
+void pg_cancel(struct pg_request *r)
+{
+    r->cancelled = true;
+    r->row = NULL;
+    ticker_start(r->pool->kick, 0, 0);
+}
