@@ -9,13 +9,12 @@ room(schema
   USES base)
 room(codecs
   SOURCES registry.c decoded.c extras.c mbus_record.c mbus_vif.c mbus.c
-          elvaco_cmi41.c
-          heo_json.c heo_command.c
+          elvaco_cmi41.c heo_json.c heo_command.c
   USES base schema)
 room(timesvc SOURCES zone.c reconcile.c USES base schema NEEDS PkgConfig::glib)
 room(server/http SOURCES http.c request.c target.c USES base loop NEEDS PkgConfig::mhd)
 room(server/store
-  SOURCES conn.c pg.c copy.c batch.c watch.c migrate.c meter.c frame.c
+  SOURCES conn.c pg.c copy.c batch.c writer.c watch.c migrate.c meter.c frame.c
           reading.c
   USES base loop schema NEEDS PkgConfig::pq)
 include(migrations/embed.cmake)

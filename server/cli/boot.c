@@ -54,8 +54,7 @@ static bool journal_row(void *arg, const PGresult *res, int row)
         snprintf(b->why, sizeof b->why, "journal number not written: %s",
                  err_name(err));
     else
-        log_info("journal registered", "journal=%s",
-                 PQgetvalue(res, row, 0));
+        log_info("journal registered", "journal=%s", PQgetvalue(res, row, 0));
     return true;
 }
 
@@ -133,10 +132,9 @@ static void list_codecs(struct boot *b)
         const char *comma = k == codec_list() ? "{" : ",";
         names += (size_t)snprintf(b->names + names, sizeof b->names - names,
                                   "%s%s", comma, (*k)->name);
-        versions +=
-            (size_t)snprintf(b->versions + versions,
-                             sizeof b->versions - versions, "%s%u", comma,
-                             (*k)->version);
+        versions += (size_t)snprintf(b->versions + versions,
+                                     sizeof b->versions - versions, "%s%u",
+                                     comma, (*k)->version);
     }
     snprintf(b->names + names, sizeof b->names - names, "}");
     snprintf(b->versions + versions, sizeof b->versions - versions, "}");

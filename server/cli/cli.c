@@ -129,8 +129,7 @@ static int cmd_version(struct cli *c)
 
 int cmd_config(struct cli *c)
 {
-    conf_print(&c->conf, stdout,
-               cli_get(c, config_args, "current") != NULL);
+    conf_print(&c->conf, stdout, cli_get(c, config_args, "current") != NULL);
     return 0;
 }
 

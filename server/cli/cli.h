@@ -8,8 +8,8 @@
 #include <libpq-fe.h>
 
 struct cli_arg {
-    const char *name;    /* "tenant" for --tenant; NULL ends the list */
-    const char *value;   /* placeholder, or NULL for a switch */
+    const char *name;  /* "tenant" for --tenant; NULL ends the list */
+    const char *value; /* placeholder, or NULL for a switch */
     bool required;
     const char *help;
 };
@@ -26,8 +26,8 @@ struct cli {
 };
 
 struct cli_command {
-    const char *name;   /* "meter add"; NULL ends the list */
-    const char *free;   /* positional arguments for the usage line, or "" */
+    const char *name; /* "meter add"; NULL ends the list */
+    const char *free; /* positional arguments for the usage line, or "" */
     int free_min, free_max;
     const struct cli_arg *args;
     int (*run)(struct cli *c); /* exit status */

@@ -54,9 +54,10 @@ static int check_url(const char *kind, const char *url)
     bool tcp = strcmp(kind, "heo-tcp") == 0;
     if (tcp ? strncmp(url, "tcp://", 6) != 0
             : strncmp(url, "mqtt://", 7) != 0 && strncmp(url, "mqtts://", 8))
-        return cli_fail("--url %s: %s", url,
-                        tcp ? "a listener is tcp://address:port"
-                            : "a broker is mqtt://host:port or mqtts://host:port");
+        return cli_fail(
+            "--url %s: %s", url,
+            tcp ? "a listener is tcp://address:port"
+                : "a broker is mqtt://host:port or mqtts://host:port");
     if (strchr(url, '@'))
         return cli_fail("--url: give --username and --password-file instead");
     return 0;
@@ -152,8 +153,8 @@ static int change(struct cli *c, const char *sql, const char *said)
     PGresult *r = NULL;
     int status = 1;
 
-    if (pq && db_tenant_named(pq, cli_get(c, integration_name_args,
-                                          "tenant")) >= 0)
+    if (pq &&
+        db_tenant_named(pq, cli_get(c, integration_name_args, "tenant")) >= 0)
         r = db_query(pq, sql, 1, values);
     if (r && atoi(PQcmdTuples(r)) == 1) {
         printf("integration %s %s\n", name, said);

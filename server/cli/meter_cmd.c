@@ -38,8 +38,7 @@ static int insert(PGconn *pq, int32_t tenant, const struct meter_line *m,
     uint64_t eui;
     bool has_eui = m->dev_eui && *m->dev_eui;
     bool has_zone = m->timezone && *m->timezone;
-    const char *values[5] = {id, m->serial, m->model,
-                             has_eui ? eui_text : NULL,
+    const char *values[5] = {id, m->serial, m->model, has_eui ? eui_text : NULL,
                              has_zone ? m->timezone : NULL};
 
     if (!m->serial || !*m->serial || !m->model || !*m->model)
@@ -77,8 +76,7 @@ int cmd_meter_add(struct cli *c)
 {
     const struct cli_arg *a = meter_add_args;
     struct meter_line m = {cli_get(c, a, "serial"), cli_get(c, a, "model"),
-                           cli_get(c, a, "dev-eui"),
-                           cli_get(c, a, "timezone")};
+                           cli_get(c, a, "dev-eui"), cli_get(c, a, "timezone")};
     PGconn *pq = db_open(c, DB_SERVER);
     PGresult *r = NULL;
     int32_t tenant = pq ? db_tenant_named(pq, cli_get(c, a, "tenant")) : -1;
@@ -161,8 +159,8 @@ static int import_line(PGconn *pq, int32_t tenant, const struct header *h,
     for (int k = 0; k < COLUMNS; k++)
         if (h->position[k] >= 0)
             v[k] = fields[h->position[k]];
-    return insert(pq, tenant,
-                  &(struct meter_line){v[0], v[1], v[2], v[3]}, place, NULL);
+    return insert(pq, tenant, &(struct meter_line){v[0], v[1], v[2], v[3]},
+                  place, NULL);
 }
 
 static int import(PGconn *pq, int32_t tenant, FILE *in)

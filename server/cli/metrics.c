@@ -57,12 +57,10 @@ static void ingest_part(struct buf *o, const struct ingest *in)
     one(o, "headend_bridges_connected", "gauge",
         "MQTT bridges connected and subscribed.", s.bridges_connected);
     one(o, "headend_bridge_restarts_total", "counter",
-        "Bridge processes started again after they ended.",
-        s.bridge_restarts);
+        "Bridge processes started again after they ended.", s.bridge_restarts);
 }
 
-static void journal_part(struct buf *o, const struct journal *j,
-                         int64_t cursor)
+static void journal_part(struct buf *o, const struct journal *j, int64_t cursor)
 {
     struct journal_stats s;
     int64_t from = cursor < 0 ? journal_first(j) : cursor;
@@ -72,8 +70,7 @@ static void journal_part(struct buf *o, const struct journal *j,
         s.appended);
     one(o, "headend_journal_bytes_total", "counter", "Bytes written.",
         s.appended_bytes);
-    one(o, "headend_journal_syncs_total", "counter", "Group commits.",
-        s.syncs);
+    one(o, "headend_journal_syncs_total", "counter", "Group commits.", s.syncs);
     seconds(o, "headend_journal_sync_seconds_total", "counter",
             "Time spent in them.", s.sync_us);
     one(o, "headend_journal_errors_total", "counter",
@@ -101,8 +98,7 @@ static void pipeline_part(struct buf *o, const struct pipeline_stats *s)
         buf_printf(o, "headend_frames_total{tenant=\"%d\",fate=\"%s\"} %lld\n",
                    s->totals[i].tenant_id, fate_name(s->totals[i].fate),
                    (long long)s->totals[i].frames);
-    head(o, "headend_readings_total", "counter",
-         "Readings of stored frames.");
+    head(o, "headend_readings_total", "counter", "Readings of stored frames.");
     for (uint32_t i = 0; i < s->n_totals; i++)
         if (s->totals[i].fate == FATE_STORED)
             buf_printf(o, "headend_readings_total{tenant=\"%d\"} %lld\n",

@@ -10,7 +10,7 @@
 
 struct metrics_source {
     const struct journal *journal;
-    const struct ingest *ingest;     /* NULL before it began */
+    const struct ingest *ingest; /* NULL before it began */
     const struct pipeline *pipeline;
     const struct pg_pool *pool;
     const struct directory *directory;

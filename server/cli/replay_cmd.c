@@ -63,9 +63,8 @@ static void go(struct replay_run *x)
 {
     if (x->replay || !x->loaded || !store_writer_ready(x->writer))
         return;
-    x->replay =
-        replay_start(&x->loop, x->pool, x->writer, x->directory, &x->o,
-                     on_progress, on_done, x);
+    x->replay = replay_start(&x->loop, x->pool, x->writer, x->directory, &x->o,
+                             on_progress, on_done, x);
 }
 
 static void on_loaded(void *arg)
@@ -93,15 +92,18 @@ static void on_booted(void *arg)
 
 static int run(struct replay_run *x, const struct settings *s)
 {
-    struct pg_options o = {s->database_url, s->database_role, 1,
-                           (int)s->database_connect_s, 60000, 100};
+    struct pg_options o = {s->database_url,
+                           s->database_role,
+                           1,
+                           (int)s->database_connect_s,
+                           60000,
+                           100};
     uv_loop_init(&x->loop);
     x->directory = directory_new();
     pg_pool_new(&x->loop, &o, &x->pool);
     x->writer = store_writer_new(
-        &x->loop, s->database_url, s->database_role,
-        (int)s->database_connect_s, s->dedup_window_s,
-        &(struct store_writer_events){on_up, on_down, x});
+        &x->loop, s->database_url, s->database_role, (int)s->database_connect_s,
+        s->dedup_window_s, &(struct store_writer_events){on_up, on_down, x});
     x->o.codec_ids = x->codec_ids;
     x->feed = feed_new(&x->loop, x->pool, x->directory, on_loaded, x);
     x->boot = boot_start(&x->loop, x->pool, NULL, s->dedup_window_s,

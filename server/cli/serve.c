@@ -23,10 +23,10 @@
 #include <unistd.h>
 
 enum {
-    STOP_MOST_MS = 15000,  /* then we leave: the journal makes that safe */
+    STOP_MOST_MS = 15000, /* then we leave: the journal makes that safe */
     HTTP_GRACE_MS = 2000,
     MAINTAIN_MS = 3600 * 1000,
-    HEARTBEAT_MS = 20,     /* how often the loop's lateness is looked at */
+    HEARTBEAT_MS = 20, /* how often the loop's lateness is looked at */
     API_DEADLINE_MS = 30000,
     API_QUEUE = 2000,
 };
@@ -51,7 +51,8 @@ struct server {
     int64_t beat_us, late_us;
     bool booted, serving, stopping;
     char window[32];
-    struct ingest_options ingest_options; /* the rooms of ingest keep a pointer */
+    struct ingest_options
+        ingest_options; /* the rooms of ingest keep a pointer */
 };
 
 /* ---- running ---- */
@@ -259,20 +260,20 @@ static int open_http(struct server *v)
 static int open_ingest(struct server *v)
 {
     const struct settings *s = v->s;
-    v->ingest_options = (struct ingest_options){
-        .program = v->program,
-        .tcp_listen = s->tcp_listen,
-        .tcp_line_max = s->tcp_line_max,
-        .tcp_depth_max = s->tcp_depth_max,
-        .tcp_rate = s->tcp_rate,
-        .tcp_idle_ms = s->tcp_idle_s * 1000,
-        .tcp_bye_ms = s->tcp_bye_s * 1000,
-        .tcp_linger_ms = s->tcp_linger_s * 1000,
-        .tcp_sessions = s->tcp_sessions,
-        .mqtt_message_max = s->mqtt_message_max,
-        .clock = &clock_system};
-    int err = ingest_new(&v->loop, v->journal, v->directory,
-                         &v->ingest_options, &v->ingest);
+    v->ingest_options =
+        (struct ingest_options){.program = v->program,
+                                .tcp_listen = s->tcp_listen,
+                                .tcp_line_max = s->tcp_line_max,
+                                .tcp_depth_max = s->tcp_depth_max,
+                                .tcp_rate = s->tcp_rate,
+                                .tcp_idle_ms = s->tcp_idle_s * 1000,
+                                .tcp_bye_ms = s->tcp_bye_s * 1000,
+                                .tcp_linger_ms = s->tcp_linger_s * 1000,
+                                .tcp_sessions = s->tcp_sessions,
+                                .mqtt_message_max = s->mqtt_message_max,
+                                .clock = &clock_system};
+    int err = ingest_new(&v->loop, v->journal, v->directory, &v->ingest_options,
+                         &v->ingest);
     return err < 0 ? cli_fail("tcp.listen %s: %s (%s)", s->tcp_listen,
                               err_text(err), err_name(err))
                    : 0;
@@ -287,11 +288,14 @@ static void open_database(struct server *v)
                            (int)s->database_connect_s,
                            API_DEADLINE_MS,
                            API_QUEUE};
-    struct pipeline_options po = {
-        s->database_url,       s->database_role,
-        (int)s->database_connect_s, s->dedup_window_s,
-        (uint32_t)s->batch_frames, (size_t)s->batch_bytes,
-        v->codec_ids,          &clock_system};
+    struct pipeline_options po = {s->database_url,
+                                  s->database_role,
+                                  (int)s->database_connect_s,
+                                  s->dedup_window_s,
+                                  (uint32_t)s->batch_frames,
+                                  (size_t)s->batch_bytes,
+                                  v->codec_ids,
+                                  &clock_system};
 
     v->directory = directory_new();
     pg_pool_new(&v->loop, &o, &v->pool);
@@ -334,8 +338,7 @@ int cmd_serve(struct cli *c)
     /* Connections open and files sync on the pool: more threads than cores. */
     setenv("UV_THREADPOOL_SIZE", "16", 0);
     v.s = &c->settings;
-    snprintf(v.window, sizeof v.window, "%lld",
-             (long long)v.s->dedup_window_s);
+    snprintf(v.window, sizeof v.window, "%lld", (long long)v.s->dedup_window_s);
     uv_exepath(v.program, &n);
     if (sodium_init() < 0)
         return cli_fail("libsodium cannot start");

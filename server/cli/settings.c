@@ -32,8 +32,8 @@ const struct conf_option settings_options[] = {
      100000, NULL, "Most HTTP connections at once."},
     {"http.idle", CONF_INT, FIELD(http_idle_s), "s", "60", 1, 3600, NULL,
      "Silence after which an HTTP connection is cut."},
-    {"tcp.listen", CONF_TEXT, FIELD(tcp_listen), NULL, "127.0.0.1:4460", 0,
-     255, NULL,
+    {"tcp.listen", CONF_TEXT, FIELD(tcp_listen), NULL, "127.0.0.1:4460", 0, 255,
+     NULL,
      "Shared listener for meters that dial in (HEO-JSON); a serial must then"
      " be unique among all tenants. Empty: none; tenants may have their own"
      " (headend integration add --kind heo-tcp)."},

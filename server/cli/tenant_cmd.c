@@ -31,13 +31,13 @@ static int token_make(PGconn *pq, int32_t tenant, char token[TOKEN_TEXT])
     randombytes_buf(random, sizeof random);
     memcpy(token, "hdk_", 4);
     hex_encode(random, sizeof random, token + 4);
-    crypto_generichash(hash, sizeof hash, (unsigned char *)token,
-                       strlen(token), NULL, 0);
+    crypto_generichash(hash, sizeof hash, (unsigned char *)token, strlen(token),
+                       NULL, 0);
     hex_encode(hash, sizeof hash, hex);
     snprintf(id, sizeof id, "%d", tenant);
-    PGresult *r = db_query(
-        pq, "INSERT INTO api_token (tenant_id, hash) VALUES ($1, $2)", 2,
-        values);
+    PGresult *r =
+        db_query(pq, "INSERT INTO api_token (tenant_id, hash) VALUES ($1, $2)",
+                 2, values);
     PQclear(r);
     return r ? 0 : 1;
 }

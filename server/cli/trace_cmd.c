@@ -18,7 +18,8 @@ static const char frame_sql[] =
     "SELECT f.tenant_id, t.name AS tenant, f.frame_id, f.received_at,"
     " f.frame_time, f.source, i.name AS integration, f.peer, f.size,"
     " m.meter_id, m.serial, m.dev_eui, f.counter, f.port, f.rssi AS rssi_dbm,"
-    " f.snr / 10.0 AS snr_db, f.fate, f.reason, f.detail, f.duplicate_of,"
+    " round(f.snr / 10.0, 1) AS snr_db, f.fate, f.reason, f.detail, "
+    "f.duplicate_of,"
     " f.codec, f.codec_version, f.extras, encode(f.payload, 'hex') AS payload"
     " FROM frame f JOIN tenant t USING (tenant_id)"
     " LEFT JOIN integration i USING (tenant_id, integration_id)"
@@ -87,10 +88,9 @@ static void print_rows(const char *name, const PGresult *r)
 
 static int found(struct cli *c, PGconn *pq, const PGresult *frame)
 {
-    const char *values[3] = {PQgetvalue(frame, 0, 2), PQgetvalue(frame, 0, 0),
-                             PQgetisnull(frame, 0, 9)
-                                 ? "0"
-                                 : PQgetvalue(frame, 0, 9)};
+    const char *values[3] = {
+        PQgetvalue(frame, 0, 2), PQgetvalue(frame, 0, 0),
+        PQgetisnull(frame, 0, 9) ? "0" : PQgetvalue(frame, 0, 9)};
     PGresult *readings = db_query(pq, readings_sql, 3, values);
     PGresult *events = db_query(pq, events_sql, 3, values);
     int status = readings && events ? 0 : 1;

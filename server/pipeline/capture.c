@@ -130,9 +130,9 @@ static struct profile *profile_build(const struct register_value *v, uint32_t n,
         return NULL;
     p->n = n;
     for (uint32_t i = 0; i < n; i++)
-        p->objects[i] = (struct capture_object){
-            v[i].normal.obis, v[i].normal.unit, v[i].normal.kind,
-            v[i].normal.value.exp10};
+        p->objects[i] =
+            (struct capture_object){v[i].normal.obis, v[i].normal.unit,
+                                    v[i].normal.kind, v[i].normal.value.exp10};
     p->id = profile_id(p->objects, n);
     return p;
 }
@@ -215,8 +215,7 @@ int capture_build(const struct decoded *d, enum medium medium,
                   uint32_t quality, struct arena *keep, struct captured *ret)
 {
     struct buf extras = {0};
-    struct register_value *v =
-        malloc((d->n_measurements + 1) * sizeof *v);
+    struct register_value *v = malloc((d->n_measurements + 1) * sizeof *v);
     int64_t newest = newest_claim(d);
     int err = v ? 0 : ERR_FULL;
 

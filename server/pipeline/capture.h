@@ -12,8 +12,8 @@
 struct captured {
     struct capture *captures;
     uint32_t n;
-    int64_t clock_us;   /* the meter's clock as UTC; TIME_NONE */
-    struct str extras;  /* JSON array text, or empty */
+    int64_t clock_us;  /* the meter's clock as UTC; TIME_NONE */
+    struct str extras; /* JSON array text, or empty */
 };
 
 /* Everything in *ret lives in `keep`. `quality` is added to every capture.

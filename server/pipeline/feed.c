@@ -29,8 +29,7 @@ static void meters_start(void *arg);
 
 static const char *cell(const PGresult *res, int row, int column)
 {
-    return PQgetisnull(res, row, column) ? NULL
-                                         : PQgetvalue(res, row, column);
+    return PQgetisnull(res, row, column) ? NULL : PQgetvalue(res, row, column);
 }
 
 static bool meter_row(void *arg, const PGresult *res, int row)
@@ -65,21 +64,21 @@ static bool integration_row(void *arg, const PGresult *res, int row)
         f->cap = f->cap ? 2 * f->cap : 8;
         f->list = mem_grow(f->list, f->cap, sizeof *f->list);
     }
-    f->list[f->n++] = (struct integration){
-        .tenant_id = atoi(PQgetvalue(res, row, 0)),
-        .integration_id = atoi(PQgetvalue(res, row, 1)),
-        .name = mem_strdup(cell(res, row, 2)),
-        .kind = kind_of(PQgetvalue(res, row, 3)),
-        .url = mem_strdup(cell(res, row, 4)),
-        .username = mem_strdup(cell(res, row, 5)),
-        .password = mem_strdup(cell(res, row, 6)),
-        .ca_file = mem_strdup(cell(res, row, 7)),
-        .cert_file = mem_strdup(cell(res, row, 8)),
-        .key_file = mem_strdup(cell(res, row, 9)),
-        .topic_prefix = mem_strdup(cell(res, row, 10)),
-        .bridges = atoi(PQgetvalue(res, row, 11)),
-        .enabled = *PQgetvalue(res, row, 12) == 't',
-        .revision = atoll(PQgetvalue(res, row, 13))};
+    f->list[f->n++] =
+        (struct integration){.tenant_id = atoi(PQgetvalue(res, row, 0)),
+                             .integration_id = atoi(PQgetvalue(res, row, 1)),
+                             .name = mem_strdup(cell(res, row, 2)),
+                             .kind = kind_of(PQgetvalue(res, row, 3)),
+                             .url = mem_strdup(cell(res, row, 4)),
+                             .username = mem_strdup(cell(res, row, 5)),
+                             .password = mem_strdup(cell(res, row, 6)),
+                             .ca_file = mem_strdup(cell(res, row, 7)),
+                             .cert_file = mem_strdup(cell(res, row, 8)),
+                             .key_file = mem_strdup(cell(res, row, 9)),
+                             .topic_prefix = mem_strdup(cell(res, row, 10)),
+                             .bridges = atoi(PQgetvalue(res, row, 11)),
+                             .enabled = *PQgetvalue(res, row, 12) == 't',
+                             .revision = atoll(PQgetvalue(res, row, 13))};
     return true;
 }
 
@@ -119,8 +118,9 @@ static void list_free(struct feed *f)
 {
     for (uint32_t i = 0; i < f->n; i++) {
         struct integration *x = &f->list[i];
-        char *texts[] = {x->name,    x->url,       x->username, x->password,
-                         x->ca_file, x->cert_file, x->key_file, x->topic_prefix};
+        char *texts[] = {x->name,     x->url,         x->username,
+                         x->password, x->ca_file,     x->cert_file,
+                         x->key_file, x->topic_prefix};
         for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++)
             free(texts[t]);
     }
@@ -182,8 +182,11 @@ struct feed *feed_new(uv_loop_t *loop, struct pg_pool *pool,
                       struct directory *d, void (*loaded)(void *), void *arg)
 {
     struct feed *f = mem_alloc(sizeof *f);
-    *f = (struct feed){.pool = pool, .directory = d, .loaded = loaded,
-                       .arg = arg, .since = "0"};
+    *f = (struct feed){.pool = pool,
+                       .directory = d,
+                       .loaded = loaded,
+                       .arg = arg,
+                       .since = "0"};
     f->soon = ticker_new(loop, meters_start, f);
     return f;
 }

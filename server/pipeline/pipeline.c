@@ -24,8 +24,8 @@ struct job {
     enum job_state state;
     int64_t from, until, to;
     uint32_t most;
-    bool isolate;  /* one frame that the store refused */
-    bool stale;    /* prepared from a position that no longer holds */
+    bool isolate; /* one frame that the store refused */
+    bool stale;   /* prepared from a position that no longer holds */
     int64_t now_us;
     struct journal_chunk chunk;
     struct stage_item *items;
@@ -114,6 +114,22 @@ static int job_decode(void *arg)
     return 0;
 }
 
+/* Refusals of the door were told there; these were found by the stages. */
+static void tell_rejected(const struct stage_item *it)
+{
+    static struct log_limit limit;
+    int more;
+    if (it->fate == FATE_REJECTED && !it->frame.rejected &&
+        (more = log_allowed(&limit)) > 0)
+        log_warning("frame rejected",
+                    "tenant=%d integration=%d peer=%.*s topic=%.*s reason=%s"
+                    " detail=%.*s frame=%lld count=%d",
+                    it->frame.tenant_id, it->frame.integration_id,
+                    STR_ARGS(it->frame.peer), STR_ARGS(it->frame.topic),
+                    it->reason, STR_ARGS(it->detail), (long long)it->frame.id,
+                    more);
+}
+
 static void job_resolve(void *arg, int err)
 {
     struct job *job = arg;
@@ -139,8 +155,8 @@ static void job_resolve(void *arg, int err)
             log_error("journal damaged", "position=%lld bytes=%lld",
                       (long long)job->chunk.records[i].position,
                       (long long)job->chunk.records[i].skipped);
-        stage_resolve(&job->items[i], job->keep, p->directory,
-                      p->o.codec_ids);
+        stage_resolve(&job->items[i], job->keep, p->directory, p->o.codec_ids);
+        tell_rejected(&job->items[i]);
     }
     offload(p->loop, job_decode, job_ready, job);
 }
@@ -166,8 +182,8 @@ static void count(struct pipeline *p, const struct store_count *c)
             p->totals[i].fate == c->fate)
             t = &p->totals[i];
     if (!t) {
-        p->totals = mem_grow(p->totals, p->stats.n_totals + 1,
-                             sizeof *p->totals);
+        p->totals =
+            mem_grow(p->totals, p->stats.n_totals + 1, sizeof *p->totals);
         t = &p->totals[p->stats.n_totals++];
         *t = (struct store_count){c->tenant_id, c->fate, 0, 0};
     }
@@ -200,8 +216,8 @@ static void commit_good(struct pipeline *p, struct job *job,
     if (p->isolate && job->isolate)
         p->isolate = false;
     else if (p->most < p->o.batch_frames)
-        p->most = 2 * p->most < p->o.batch_frames ? 2 * p->most
-                                                  : p->o.batch_frames;
+        p->most =
+            2 * p->most < p->o.batch_frames ? 2 * p->most : p->o.batch_frames;
     journal_release(p->journal, job->to);
 }
 
@@ -210,8 +226,8 @@ static void commit_refused(struct pipeline *p, const struct job *job,
 {
     if (job->isolate || job->chunk.n > 1) {
         p->most = job->chunk.n > 1 ? job->chunk.n / 2 : 1;
-        log_warning("batch refused", "frames=%u next=%u error=%s",
-                    job->chunk.n, p->most, error);
+        log_warning("batch refused", "frames=%u next=%u error=%s", job->chunk.n,
+                    p->most, error);
         return;
     }
     log_error("frame refused by the database", "position=%lld error=%s",
@@ -233,8 +249,8 @@ static void commit_done(void *arg, const struct store_result *r)
         if (r->err == ERR_DATABASE)
             commit_refused(p, job, r->error);
         else
-            log_warning("batch not stored", "err=%s error=%s",
-                        err_name(r->err), r->error);
+            log_warning("batch not stored", "err=%s error=%s", err_name(r->err),
+                        r->error);
         start_over(p);
     }
     job_reset(job);

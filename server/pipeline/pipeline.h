@@ -14,11 +14,11 @@
 struct pipeline; /* opaque */
 
 struct pipeline_options {
-    const char *url, *role;  /* database, as in pg_options */
+    const char *url, *role; /* database, as in pg_options */
     int connect_s;
-    int64_t dedup_window_s;  /* how long a frame's key counts */
-    uint32_t batch_frames;   /* most frames of one transaction */
-    size_t batch_bytes;      /* most journal bytes of one transaction */
+    int64_t dedup_window_s;   /* how long a frame's key counts */
+    uint32_t batch_frames;    /* most frames of one transaction */
+    size_t batch_bytes;       /* most journal bytes of one transaction */
     const int16_t *codec_ids; /* STAGE_CODECS numbers; lives with the caller */
     const struct clock *clock;
 };
@@ -33,10 +33,10 @@ void pipeline_stop(struct pipeline *p, void (*done)(void *), void *arg);
 void pipeline_free(struct pipeline *p); /* after done */
 
 struct pipeline_stats {
-    int64_t cursor;      /* journal position up to which all is stored; -1
-                            before it is known */
+    int64_t cursor; /* journal position up to which all is stored; -1
+                       before it is known */
     int64_t batches, frames, errors;
-    int64_t commit_us;   /* of the last batch */
+    int64_t commit_us;                /* of the last batch */
     const struct store_count *totals; /* since start, by tenant and fate */
     uint32_t n_totals;
 };

@@ -112,8 +112,8 @@ static void chunk_decoded(void *arg, int err)
         return;
     }
     for (uint32_t i = 0; i < r->n; i++)
-        add(&r->result,
-            r->items[i].fate ? r->items[i].fate : FATE_STORED, 1, 0);
+        add(&r->result, r->items[i].fate ? r->items[i].fate : FATE_STORED, 1,
+            0);
     chunk_next(r);
 }
 
@@ -159,14 +159,11 @@ static void chunk_start(struct replay *r)
         replay_finish(r, err, err_text(err));
 }
 
-struct replay *replay_start(uv_loop_t *loop, struct pg_pool *pool,
-                            struct store_writer *writer,
-                            const struct directory *d,
-                            const struct replay_options *o,
-                            void (*progress)(void *,
-                                             const struct replay_result *),
-                            void (*done)(void *, const struct replay_result *),
-                            void *arg)
+struct replay *replay_start(
+    uv_loop_t *loop, struct pg_pool *pool, struct store_writer *writer,
+    const struct directory *d, const struct replay_options *o,
+    void (*progress)(void *, const struct replay_result *),
+    void (*done)(void *, const struct replay_result *), void *arg)
 {
     struct replay *r = mem_alloc(sizeof *r);
     r->loop = loop;

@@ -93,9 +93,9 @@ static void take_meter(struct stage_item *it, struct arena *a,
                                      .zone = zone_find(str_of(m->zone)),
                                      .serial = arena_str(a, m->serial)};
     if (!codec)
-        refuse(it, FATE_QUARANTINED, "unknown_codec",
-               arena_printf(a, "the meter's model names codec \"%s\"",
-                            m->codec));
+        refuse(
+            it, FATE_QUARANTINED, "unknown_codec",
+            arena_printf(a, "the meter's model names codec \"%s\"", m->codec));
     else
         it->meter.codec_version_id = codec_ids[codec_position(codec)];
 }
@@ -116,8 +116,8 @@ void stage_resolve(struct stage_item *it, struct arena *a,
         m = directory_by_eui(d, it->frame.tenant_id, it->uplink.dev_eui);
     } else {
         who = arena_printf(a, "serial %.*s", STR_ARGS(it->frame.identity));
-        err = directory_by_serial(d, it->frame.tenant_id, it->frame.identity,
-                                  &m);
+        err =
+            directory_by_serial(d, it->frame.tenant_id, it->frame.identity, &m);
     }
     if (m)
         take_meter(it, a, m, codec_ids);
@@ -143,10 +143,9 @@ static void frame_key(const struct stage_item *it, struct arena *scratch,
     if (it->is_uplink) {
         uplink_key(&it->uplink, &row->key);
     } else {
-        struct str s =
-            arena_printf(scratch, "%d|%.*s|%.*s", it->frame.source,
-                         STR_ARGS(it->frame.identity),
-                         STR_ARGS(it->frame.payload));
+        struct str s = arena_printf(scratch, "%d|%.*s|%.*s", it->frame.source,
+                                    STR_ARGS(it->frame.identity),
+                                    STR_ARGS(it->frame.payload));
         if (!s.p)
             return;
         row->key = hash128(s.p, s.n);
@@ -167,14 +166,14 @@ static void add_event(struct store_batch *batch, struct reconciled when,
                       struct str detail)
 {
     const struct event_type *type = event_type(code);
-    store_batch_event(
-        batch, &(struct event_row){.time_us = when.time_us,
-                                   .meter_time_us = when.meter_time_us,
-                                   .code = code,
-                                   .detail = detail,
-                                   .severity = type ? type->severity
-                                                    : SEVERITY_WARNING,
-                                   .state = state});
+    store_batch_event(batch,
+                      &(struct event_row){.time_us = when.time_us,
+                                          .meter_time_us = when.meter_time_us,
+                                          .code = code,
+                                          .detail = detail,
+                                          .severity = type ? type->severity
+                                                           : SEVERITY_WARNING,
+                                          .state = state});
 }
 
 static void add_events(const struct stage_item *it, const struct decoded *d,
@@ -188,10 +187,10 @@ static void add_events(const struct stage_item *it, const struct decoded *d,
                   e->code, e->state, e->detail);
     }
     if (stranger)
-        add_event(batch,
-                  capture_time((struct meter_time){0}, evidence,
-                               it->meter.zone),
-                  STR("meter.identity_mismatch"), EVENT_PULSE, d->serial);
+        add_event(
+            batch,
+            capture_time((struct meter_time){0}, evidence, it->meter.zone),
+            STR("meter.identity_mismatch"), EVENT_PULSE, d->serial);
 }
 
 static struct str payload_of(const struct stage_item *it)
@@ -231,9 +230,8 @@ static void frame_facts(const struct stage_item *it, struct frame_row *row)
 /* A join, or an uplink of MAC commands alone, says nothing about registers. */
 static bool nothing_to_decode(const struct stage_item *it)
 {
-    return it->is_uplink &&
-           (it->uplink.kind == UPLINK_JOIN || it->uplink.port == 0 ||
-            it->uplink.payload.n == 0);
+    return it->is_uplink && (it->uplink.kind == UPLINK_JOIN ||
+                             it->uplink.port == 0 || it->uplink.payload.n == 0);
 }
 
 static void decode(struct stage_item *it, struct arena *keep,

@@ -17,7 +17,7 @@
 /* Numbers of codec_version, by position in codec_list(). */
 enum { STAGE_CODECS = 64 };
 
-struct stage_meter { /* copied out of the directory */
+struct stage_meter {  /* copied out of the directory */
     int32_t meter_id; /* 0: unknown */
     const struct codec *codec;
     int16_t codec_version_id;
@@ -27,10 +27,10 @@ struct stage_meter { /* copied out of the directory */
 
 struct stage_item {
     struct frame frame;
-    struct uplink uplink;   /* frames from a network server */
+    struct uplink uplink; /* frames from a network server */
     bool is_uplink;
-    enum fate fate;         /* 0 while nothing has gone wrong */
-    const char *reason;     /* with a fate: lower_snake, static or arena */
+    enum fate fate;     /* 0 while nothing has gone wrong */
+    const char *reason; /* with a fate: lower_snake, static or arena */
     struct str detail;
     struct stage_meter meter;
 };

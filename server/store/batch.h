@@ -13,23 +13,23 @@
 /* A frame and what became of it. Slices must live until store_batch_seal. */
 struct frame_row {
     const struct frame *frame;
-    enum fate fate;         /* proposed; the store may find a duplicate */
-    int32_t meter_id;       /* 0: unknown */
-    int64_t heard_us;       /* when the network heard it, else received_us */
+    enum fate fate;   /* proposed; the store may find a duplicate */
+    int32_t meter_id; /* 0: unknown */
+    int64_t heard_us; /* when the network heard it, else received_us */
     bool has_key;
-    struct hash128 key;     /* its identity for duplicate detection */
-    int64_t counter;        /* -1: none */
-    int port;               /* -1: none */
-    uint64_t gateway;       /* 0: none */
+    struct hash128 key;       /* its identity for duplicate detection */
+    int64_t counter;          /* -1: none */
+    int port;                 /* -1: none */
+    uint64_t gateway;         /* 0: none */
     int rssi_dbm, snr_tenths; /* 0, 0: none */
-    const char *codec;      /* NULL: none */
+    const char *codec;        /* NULL: none */
     uint32_t codec_version;
     int16_t codec_version_id;
-    const char *reason;     /* quarantined, rejected: lower_snake */
-    struct str detail;      /* for a person */
-    struct str extras;      /* a JSON object, or empty */
-    struct str payload;     /* what is kept of it */
-    int64_t clock_us;       /* the meter's clock as UTC; TIME_NONE */
+    const char *reason; /* quarantined, rejected: lower_snake */
+    struct str detail;  /* for a person */
+    struct str extras;  /* a JSON object, or empty */
+    struct str payload; /* what is kept of it */
+    int64_t clock_us;   /* the meter's clock as UTC; TIME_NONE */
 };
 
 struct event_row {
@@ -63,7 +63,8 @@ struct store_writer *store_writer_new(uv_loop_t *loop, const char *url,
                                       const char *role, int connect_s,
                                       int64_t dedup_window_s,
                                       const struct store_writer_events *e);
-void store_writer_close(struct store_writer *w, void (*done)(void *), void *arg);
+void store_writer_close(struct store_writer *w, void (*done)(void *),
+                        void *arg);
 bool store_writer_ready(const struct store_writer *w); /* up and idle */
 
 /* What became of the frames of one tenant. */
@@ -73,9 +74,9 @@ struct store_count {
     int64_t frames, readings;
 };
 struct store_result {
-    int err;             /* 0; ERR_CONFLICT: the cursor is not at `from`;
-                            ERR_DATABASE: these rows cannot be stored;
-                            ERR_AWAY: outcome unknown, ask for the cursor */
+    int err; /* 0; ERR_CONFLICT: the cursor is not at `from`;
+                ERR_DATABASE: these rows cannot be stored;
+                ERR_AWAY: outcome unknown, ask for the cursor */
     const char *error;
     const struct store_count *counts;
     uint32_t n;

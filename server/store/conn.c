@@ -14,12 +14,12 @@ struct pg_conn {
     char *url, *role, *setup;
     int connect_s;
     struct pg_conn_events events;
-    PGconn *pq;          /* while up */
-    uv_poll_t *poll;     /* closes by itself; freed in poll_closed */
+    PGconn *pq;      /* while up */
+    uv_poll_t *poll; /* closes by itself; freed in poll_closed */
     struct ticker *retry;
     struct backoff backoff;
     bool opening, paused, closing, said_down;
-    PGconn *opened;      /* from the pool thread */
+    PGconn *opened; /* from the pool thread */
     char error[256];
     void (*closed)(void *);
     void *closed_arg;
@@ -38,7 +38,8 @@ static int setup_session(struct pg_conn *c, PGconn *pq)
 
     if (c->role && *c->role && strcmp(c->role, PQuser(pq)) != 0) {
         char *quoted = PQescapeIdentifier(pq, c->role, strlen(c->role));
-        snprintf(set_role, sizeof set_role, "SET ROLE %s", quoted ? quoted : "");
+        snprintf(set_role, sizeof set_role, "SET ROLE %s",
+                 quoted ? quoted : "");
         PQfreemem(quoted);
         steps[1] = set_role;
     }

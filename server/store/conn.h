@@ -12,14 +12,14 @@ struct pg_conn; /* opaque */
 
 struct pg_conn_options {
     const char *url;
-    const char *role;  /* SET ROLE when the session user is another */
+    const char *role; /* SET ROLE when the session user is another */
     int connect_s;
     const char *setup; /* statements run once after connecting, or NULL */
 };
 
 struct pg_conn_events {
-    void (*up)(void *arg);       /* ready for queries */
-    void (*input)(void *arg);    /* PQconsumeInput succeeded: look for results */
+    void (*up)(void *arg);    /* ready for queries */
+    void (*input)(void *arg); /* PQconsumeInput succeeded: look for results */
     void (*down)(void *arg, const char *error); /* whatever ran is lost */
     void *arg;
 };

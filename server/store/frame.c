@@ -33,7 +33,7 @@ static const char get_sql[] = SELECT_FRAME
     " LIMIT 1";
 
 int frame_list(struct pg_pool *p, const struct frame_filter *f,
-               const struct pg_taker *taker, struct pg_request **ret)
+               const struct pg_taker *taker)
 {
     char tenant[16], from[TIME_TEXT], to[TIME_TEXT], meter[24], fate[16];
     char before[TIME_TEXT], before_id[24], limit[24];
@@ -59,11 +59,11 @@ int frame_list(struct pg_pool *p, const struct frame_filter *f,
     snprintf(fate, sizeof fate, "%d", f->fate);
     snprintf(before_id, sizeof before_id, "%" PRId64, f->before_id);
     snprintf(limit, sizeof limit, "%" PRId64, f->limit);
-    return pg_call(p, &call, ret);
+    return pg_call(p, &call, NULL);
 }
 
 int frame_get(struct pg_pool *p, int32_t tenant_id, int64_t frame_id,
-              const struct pg_taker *taker, struct pg_request **ret)
+              const struct pg_taker *taker)
 {
     char tenant[16], frame[24];
     const struct pg_call call = {.tenant_id = tenant_id,
@@ -76,7 +76,7 @@ int frame_get(struct pg_pool *p, int32_t tenant_id, int64_t frame_id,
 
     snprintf(tenant, sizeof tenant, "%d", tenant_id);
     snprintf(frame, sizeof frame, "%" PRId64, frame_id);
-    return pg_call(p, &call, ret);
+    return pg_call(p, &call, NULL);
 }
 
 void frame_read(const PGresult *res, int row, struct frame_row *ret)

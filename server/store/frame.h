@@ -32,8 +32,8 @@ struct frame_row {
 
 /* Newest first. ERR_FULL as pg_call. */
 int frame_list(struct pg_pool *p, const struct frame_filter *f,
-               const struct pg_taker *taker, struct pg_request **ret);
+               const struct pg_taker *taker);
 /* One row or none. */
 int frame_get(struct pg_pool *p, int32_t tenant_id, int64_t frame_id,
-              const struct pg_taker *taker, struct pg_request **ret);
+              const struct pg_taker *taker);
 void frame_read(const PGresult *res, int row, struct frame_row *ret);

@@ -27,7 +27,7 @@ static const char list_sql[] = SELECT_METER
 static const char get_sql[] = SELECT_METER " AND m.meter_id = $2::bigint";
 
 int meter_list(struct pg_pool *p, const struct meter_filter *f,
-               const struct pg_taker *taker, struct pg_request **ret)
+               const struct pg_taker *taker)
 {
     char tenant[16], after[24], limit[24];
     const struct pg_call call = {.tenant_id = f->tenant_id,
@@ -41,11 +41,11 @@ int meter_list(struct pg_pool *p, const struct meter_filter *f,
     snprintf(tenant, sizeof tenant, "%d", f->tenant_id);
     snprintf(after, sizeof after, "%" PRId64, f->after);
     snprintf(limit, sizeof limit, "%" PRId64, f->limit);
-    return pg_call(p, &call, ret);
+    return pg_call(p, &call, NULL);
 }
 
 int meter_get(struct pg_pool *p, int32_t tenant_id, int64_t meter_id,
-              const struct pg_taker *taker, struct pg_request **ret)
+              const struct pg_taker *taker)
 {
     char tenant[16], meter[24];
     const struct pg_call call = {.tenant_id = tenant_id,
@@ -58,7 +58,7 @@ int meter_get(struct pg_pool *p, int32_t tenant_id, int64_t meter_id,
 
     snprintf(tenant, sizeof tenant, "%d", tenant_id);
     snprintf(meter, sizeof meter, "%" PRId64, meter_id);
-    return pg_call(p, &call, ret);
+    return pg_call(p, &call, NULL);
 }
 
 void meter_read(const PGresult *res, int row, struct meter_row *ret)

@@ -23,8 +23,8 @@ struct meter_row {
 
 /* Ascending by meter id. ERR_FULL as pg_call. */
 int meter_list(struct pg_pool *p, const struct meter_filter *f,
-               const struct pg_taker *taker, struct pg_request **ret);
+               const struct pg_taker *taker);
 /* One row or none. */
 int meter_get(struct pg_pool *p, int32_t tenant_id, int64_t meter_id,
-              const struct pg_taker *taker, struct pg_request **ret);
+              const struct pg_taker *taker);
 void meter_read(const PGresult *res, int row, struct meter_row *ret);

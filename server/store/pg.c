@@ -311,9 +311,14 @@ int pg_call(struct pg_pool *p, const struct pg_call *c, struct pg_request **ret)
     if (p->waiting >= p->o.queue || p->closing)
         return ERR_FULL;
     struct pg_request *r = mem_alloc(sizeof *r);
-    *r = (struct pg_request){.pool = p, .tenant_id = c->tenant_id,
-                             .write = c->write, .sql = c->sql, .n = c->n,
-                             .row = c->row, .done = c->done, .arg = c->arg};
+    *r = (struct pg_request){.pool = p,
+                             .tenant_id = c->tenant_id,
+                             .write = c->write,
+                             .sql = c->sql,
+                             .n = c->n,
+                             .row = c->row,
+                             .done = c->done,
+                             .arg = c->arg};
     for (int i = 0; i < c->n; i++)
         r->values[i] = mem_strdup(c->values[i]);
     *p->last = r;

@@ -18,13 +18,13 @@ struct pg_pool; /* opaque */
 enum { PG_PARAMS = 16, PG_ERROR = 512 };
 
 struct pg_options {
-    const char *url;   /* libpq connection URI or keyword string */
-    const char *role;  /* SET ROLE after connecting when the session user is
-                          another; NULL or "": none */
-    int connections;   /* 1..64 */
-    int connect_s;     /* limit for opening one */
-    int deadline_ms;   /* limit for one request, 0: none */
-    int queue;         /* most waiting requests; above: ERR_FULL */
+    const char *url;  /* libpq connection URI or keyword string */
+    const char *role; /* SET ROLE after connecting when the session user is
+                         another; NULL or "": none */
+    int connections;  /* 1..64 */
+    int connect_s;    /* limit for opening one */
+    int deadline_ms;  /* limit for one request, 0: none */
+    int queue;        /* most waiting requests; above: ERR_FULL */
 };
 
 int pg_pool_new(uv_loop_t *loop, const struct pg_options *o,
@@ -58,15 +58,16 @@ typedef void pg_done_fn(void *arg, const struct pg_outcome *o);
  * a large answer needs little memory. ERR_FULL: the line is too long. */
 struct pg_call {
     int32_t tenant_id;
-    bool write;        /* else the transaction is READ ONLY */
-    const char *sql;   /* static */
+    bool write;      /* else the transaction is READ ONLY */
+    const char *sql; /* static */
     int n;
     const char *values[PG_PARAMS]; /* NULL is SQL NULL */
     pg_row_fn *row;
     pg_done_fn *done;
     void *arg;
 };
-int pg_call(struct pg_pool *p, const struct pg_call *c, struct pg_request **ret);
+int pg_call(struct pg_pool *p, const struct pg_call *c,
+            struct pg_request **ret);
 void pg_resume(struct pg_request *r);
 /* Nobody wants the answer any more: `done` still runs, soon, with ERR_AWAY. */
 void pg_cancel(struct pg_request *r);

@@ -47,7 +47,7 @@ static void write_period(const struct reading_filter *f, struct period *p)
 }
 
 int reading_window(struct pg_pool *p, const struct reading_filter *f,
-                   const struct pg_taker *taker, struct pg_request **ret)
+                   const struct pg_taker *taker)
 {
     struct period t;
     const struct pg_call call = {
@@ -62,7 +62,7 @@ int reading_window(struct pg_pool *p, const struct reading_filter *f,
 
     write_period(f, &t);
     snprintf(t.limit, sizeof t.limit, "%d", READING_WINDOW);
-    return pg_call(p, &call, ret);
+    return pg_call(p, &call, NULL);
 }
 
 void reading_window_read(const PGresult *res, int row, int64_t *last_us,
@@ -73,7 +73,7 @@ void reading_window_read(const PGresult *res, int row, int64_t *last_us,
 }
 
 int reading_list(struct pg_pool *p, const struct reading_filter *f,
-                 const struct pg_taker *taker, struct pg_request **ret)
+                 const struct pg_taker *taker)
 {
     struct period t;
     const struct pg_call call = {
@@ -89,7 +89,7 @@ int reading_list(struct pg_pool *p, const struct reading_filter *f,
 
     write_period(f, &t);
     snprintf(t.limit, sizeof t.limit, "%" PRId64, f->limit);
-    return pg_call(p, &call, ret);
+    return pg_call(p, &call, NULL);
 }
 
 void reading_read(const PGresult *res, int row, struct reading_row *ret)

@@ -29,12 +29,12 @@ struct reading_row {
  * if none) and whether there may be captures behind it. */
 enum { READING_WINDOW = 500 };
 int reading_window(struct pg_pool *p, const struct reading_filter *f,
-                   const struct pg_taker *taker, struct pg_request **ret);
+                   const struct pg_taker *taker);
 void reading_window_read(const PGresult *res, int row, int64_t *last_us,
                          bool *more);
 
 /* Ascending by time, then register; a register has one reading at a time.
  * ERR_FULL as pg_call. */
 int reading_list(struct pg_pool *p, const struct reading_filter *f,
-                 const struct pg_taker *taker, struct pg_request **ret);
+                 const struct pg_taker *taker);
 void reading_read(const PGresult *res, int row, struct reading_row *ret);

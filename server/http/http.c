@@ -1,0 +1,333 @@
+/*
+ * http.c - the server: one libmicrohttpd daemon without threads, run by the
+ * libuv loop. Its epoll descriptor is polled, its timeouts are a timer, and
+ * whoever resumes a connection wakes it. Limits: connections, silence, 32 KiB
+ * for the headers of a request; over them libmicrohttpd itself answers 414 or
+ * 431, waits to accept, or closes.
+ */
+#include "server/base/err.h"
+#include "server/base/log.h"
+#include "server/base/mem.h"
+#include "server/http/request.h"
+#include "server/loop/loop.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const size_t header_pool = 32 * 1024; /* bytes per connection */
+
+struct http {
+    struct MHD_Daemon *daemon; /* NULL once stopped */
+    uv_loop_t *loop;
+    uv_poll_t poll;
+    struct ticker *timer; /* libmicrohttpd's next timeout, or a wake-up */
+    struct ticker *grace;
+    struct route *routes, **routes_end;
+    struct http_request *requests; /* that a connection still holds */
+    int64_t body_max;
+    int port;
+    unsigned connections;
+    int handled; /* requests whose handler was called, not yet over */
+    bool woken, stopping, running;
+    void (*stopped)(void *);
+    void *stopped_arg;
+};
+
+static void finish(struct http *h);
+
+/* A connection that ends makes room, but libmicrohttpd (0.9.75) listens again
+ * only when it is run the next time. */
+static void notice_room(struct http *h)
+{
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+    if (info->num_connections < h->connections)
+        h->woken = true;
+    h->connections = info->num_connections;
+}
+
+/* Lets libmicrohttpd do what there is, then sleeps until its next timeout. */
+static void turn(void *arg)
+{
+    struct http *h = arg;
+    MHD_UNSIGNED_LONG_LONG ms = 0;
+
+    h->woken = false;
+    h->running = true;
+    MHD_run(h->daemon);
+    h->running = false;
+    notice_room(h);
+    if (h->stopping && h->handled == 0)
+        finish(h);
+    else if (h->woken || MHD_get_timeout(h->daemon, &ms) == MHD_YES)
+        ticker_start(h->timer, h->woken ? 0 : ms, 0);
+    else
+        ticker_stop(h->timer);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    turn(poll->data);
+}
+
+void http_wake(struct http *h)
+{
+    h->woken = true;
+    if (!h->running)
+        ticker_start(h->timer, 0, 0);
+}
+
+bool http_stopping(const struct http *h)
+{
+    return h->stopping;
+}
+
+int64_t http_body_max(const struct http *h)
+{
+    return h->body_max;
+}
+
+const struct route *http_routes(const struct http *h)
+{
+    return h->routes;
+}
+
+void http_count_handled(struct http *h, int change)
+{
+    h->handled += change;
+}
+
+/* The first word of a request: its target, before anything is decoded. */
+static void *on_target(void *arg, const char *raw, struct MHD_Connection *c)
+{
+    struct http *h = arg;
+    struct http_request *r = request_new(h, c, raw);
+
+    r->next = h->requests;
+    if (r->next)
+        r->next->prev = r;
+    h->requests = r;
+    return r;
+}
+
+static enum MHD_Result on_step(void *arg, struct MHD_Connection *c,
+                               const char *url, const char *method,
+                               const char *version, const char *data,
+                               size_t *size, void **request)
+{
+    (void)arg;
+    (void)c;
+    (void)url;
+    (void)version;
+    return request_step(*request, method, data, size);
+}
+
+static void on_completed(void *arg, struct MHD_Connection *c, void **request,
+                         enum MHD_RequestTerminationCode how)
+{
+    struct http *h = arg;
+    struct http_request *r = *request;
+
+    (void)c;
+    (void)how;
+    if (!r)
+        return;
+    *request = NULL;
+    if (r->prev)
+        r->prev->next = r->next;
+    else
+        h->requests = r->next;
+    if (r->next)
+        r->next->prev = r->prev;
+    request_gone(r);
+}
+
+static void on_log(void *arg, const char *fmt, va_list args)
+    __attribute__((format(printf, 2, 0)));
+static void on_log(void *arg, const char *fmt, va_list args)
+{
+    char text[256];
+
+    (void)arg;
+    vsnprintf(text, sizeof text, fmt, args);
+    text[strcspn(text, "\n")] = '\0';
+    log_debug("libmicrohttpd", "text=\"%s\"", text);
+}
+
+/* "127.0.0.1:8080", "[::1]:0". */
+static int parse_address(const char *listen, struct sockaddr_storage *ret)
+{
+    const char *colon = strrchr(listen, ':');
+    char host[64], *end;
+    size_t n = colon ? (size_t)(colon - listen) : 0;
+    long port = colon ? strtol(colon + 1, &end, 10) : -1;
+
+    if (n == 0 || n >= sizeof host || port < 0 || port > 65535 ||
+        colon[1] < '0' || colon[1] > '9' || *end)
+        return ERR_FORMAT;
+    memcpy(host, listen, n);
+    host[n] = '\0';
+    if (host[0] != '[')
+        return uv_ip4_addr(host, (int)port, (void *)ret) ? ERR_FORMAT : 0;
+    if (host[n - 1] != ']')
+        return ERR_FORMAT;
+    host[n - 1] = '\0';
+    return uv_ip6_addr(host + 1, (int)port, (void *)ret) ? ERR_FORMAT : 0;
+}
+
+static int open_listener(const char *listen_at, int *ret, int *port)
+{
+    struct sockaddr_storage at = {0};
+    socklen_t len = sizeof at;
+    const int on = 1;
+    int fd, r = parse_address(listen_at, &at);
+
+    if (r < 0)
+        return r;
+    fd = socket(at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return uv_translate_sys_error(errno);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, (void *)&at, sizeof at) < 0 || listen(fd, 511) < 0 ||
+        getsockname(fd, (void *)&at, &len) < 0) {
+        r = uv_translate_sys_error(errno);
+        close(fd);
+        return r;
+    }
+    *port =
+        ntohs(at.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port
+                                       : ((struct sockaddr_in *)&at)->sin_port);
+    *ret = fd;
+    return 0;
+}
+
+/* On failure the listener is closed. */
+static int start_daemon(struct http *h, const struct http_options *o, int fd)
+{
+    unsigned flags =
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+
+    h->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, on_step, h, MHD_OPTION_EXTERNAL_LOGGER, on_log, h,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)o->connections, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)o->idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, header_pool,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, on_target,
+        h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_END);
+    if (h->daemon)
+        return 0;
+    close(fd);
+    return UV_ENOMEM;
+}
+
+int http_listen(uv_loop_t *loop, const struct http_options *o,
+                struct http **ret)
+{
+    struct http *h = mem_alloc(sizeof *h);
+    const union MHD_DaemonInfo *info;
+    int fd = -1, r;
+
+    h->loop = loop;
+    h->body_max = o->body_max;
+    h->routes_end = &h->routes;
+    r = open_listener(o->listen, &fd, &h->port);
+    if (r == 0)
+        r = start_daemon(h, o, fd);
+    if (r < 0) {
+        free(h);
+        return r;
+    }
+    info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    r = uv_poll_init(loop, &h->poll, info->epoll_fd);
+    if (r < 0) {
+        MHD_stop_daemon(h->daemon);
+        free(h);
+        return r;
+    }
+    h->poll.data = h;
+    uv_poll_start(&h->poll, UV_READABLE, on_poll);
+    h->timer = ticker_new(loop, turn, h);
+    *ret = h;
+    return 0;
+}
+
+int http_port(const struct http *h)
+{
+    return h->port;
+}
+
+void http_route(struct http *h, const char *method, const char *pattern,
+                http_handler_fn *fn, void *arg)
+{
+    struct route *route = mem_alloc(sizeof *route);
+
+    *route = (struct route){NULL, method, pattern, fn, arg};
+    *h->routes_end = route;
+    h->routes_end = &route->next;
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    struct http *h = handle->data;
+
+    h->stopped(h->stopped_arg);
+}
+
+/* Ends every connection. libmicrohttpd must not be stopped while one sleeps,
+ * so those are woken first; their handlers' answers then go nowhere. */
+static void finish(struct http *h)
+{
+    struct MHD_Daemon *daemon = h->daemon;
+
+    h->running = true; /* nothing is to start the timer again */
+    for (struct http_request *r = h->requests; r; r = r->next)
+        request_abandon(r);
+    ticker_free(h->timer);
+    ticker_free(h->grace);
+    h->timer = h->grace = NULL;
+    uv_poll_stop(&h->poll);
+    h->daemon = NULL;
+    MHD_stop_daemon(daemon);
+    uv_close((uv_handle_t *)&h->poll, on_poll_closed);
+}
+
+static void on_grace_over(void *arg)
+{
+    struct http *h = arg;
+
+    log_warning("http requests cut off", "requests=%d", h->handled);
+    finish(h);
+}
+
+void http_stop(struct http *h, uint64_t grace_ms, void (*done)(void *),
+               void *arg)
+{
+    int fd = MHD_quiesce_daemon(h->daemon);
+
+    if (fd >= 0)
+        close(fd);
+    h->stopping = true;
+    h->stopped = done;
+    h->stopped_arg = arg;
+    h->grace = ticker_new(h->loop, on_grace_over, h);
+    ticker_start(h->grace, grace_ms, 0);
+    http_wake(h);
+}
+
+void http_free(struct http *h)
+{
+    if (!h)
+        return;
+    while (h->routes) {
+        struct route *next = h->routes->next;
+
+        free(h->routes);
+        h->routes = next;
+    }
+    free(h);
+}

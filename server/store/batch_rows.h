@@ -1,0 +1,43 @@
+/*
+ * batch_rows.h - the inside of a batch, shared by its builder (batch.c) and
+ * its writer (writer.c).
+ */
+#pragma once
+
+#include "server/store/batch.h"
+#include <uthash.h>
+
+struct capture_row {
+    const struct capture *capture;
+    int64_t frame_id, received_us;
+    int32_t tenant_id, meter_id;
+    int16_t codec_version_id;
+};
+
+struct profile_key {
+    int64_t profile_id;
+    int64_t tenant_id;
+};
+
+struct profile_known { /* in a batch: with its JSON; in the writer: the key */
+    struct profile_key key;
+    char *json;
+    UT_hash_handle hh;
+};
+
+struct store_batch {
+    struct buf frames, captures, events;
+    struct capture_row *rows;
+    uint32_t n_rows, cap_rows, n_frames;
+    struct profile_known *profiles;
+    int32_t tenants[64]; /* distinct, while they fit */
+    uint32_t n_tenants;
+    struct buf more_tenants; /* text of those that did not fit: ",7,8" */
+    struct frame_row last;
+};
+
+struct profile_known *profile_find(struct profile_known *set,
+                                   const struct profile_key *key);
+struct profile_known *profile_put(struct profile_known **set,
+                                  const struct profile_key *key);
+void profiles_clear(struct profile_known **set);
