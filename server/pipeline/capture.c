@@ -17,7 +17,8 @@ struct register_value {
 static struct meter_claim claim_of(struct meter_time t)
 {
     if (t.form == METER_TIME_NONE)
-        return (struct meter_claim){.us = TIME_NONE, .dst = -1};
+        return (struct meter_claim){
+            .us = TIME_NONE, .invalid = t.invalid, .dst = -1};
     return (struct meter_claim){.us = t.us,
                                 .local = t.form == METER_TIME_LOCAL,
                                 .invalid = t.invalid,
@@ -63,10 +64,10 @@ static void extra_put(struct buf *o, const struct measurement *m)
     if (m->text.n) {
         buf_z(o, ",\"text\":");
         buf_json_str(o, m->text);
-    } else {
+    }
+    if (m->quantity != Q_TEXT && m->value.mantissa != VALUE_NONE)
         buf_printf(o, ",\"value\":\"%s\",\"unit\":\"%s\"",
                    decimal_text(m->value, value), unit_name(m->unit));
-    }
     if (m->storage)
         buf_printf(o, ",\"storage\":%u", m->storage);
     buf_printf(o, ",\"offset\":%u}", m->offset);
