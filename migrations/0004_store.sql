@@ -73,6 +73,21 @@ BEGIN
             WHERE v.codec = p_codec AND v.version = p_version);
 END $$;
 
+-- Exact, unlike to_timestamp(double).
+CREATE FUNCTION us_time(us bigint) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT timestamptz 'epoch' + us * interval '1 microsecond' $$;
+
+CREATE FUNCTION batch_events(p_events jsonb) RETURNS TABLE (at timestamptz,
+    meter_at timestamptz, received_at timestamptz, frame_id bigint, tenant_id int,
+    meter_id int, code text, severity smallint, state smallint, detail text)
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT us_time(x."time"), us_time(x.meter_time), us_time(x.received_at),
+        x.frame_id, x.tenant_id, x.meter_id, x.code, x.severity, x.state, x.detail
+    FROM jsonb_to_recordset(p_events) AS x("time" bigint, meter_time bigint,
+        received_at bigint, frame_id bigint, tenant_id int, meter_id int,
+        code text, severity smallint, state smallint, detail text) $$;
+
 -- Stores what the caller has copied into its temporary tables stage_frame and
 -- stage_capture (server/store/batch.c makes them), moves the journal's cursor,
 -- and says what became of the frames. All in the caller's transaction.
@@ -103,6 +118,9 @@ BEGIN
     END LOOP;
     FOR at IN SELECT DISTINCT date_trunc('day', f.received_at, 'UTC') FROM stage_frame f LOOP
         PERFORM ensure_partition('frame', 'day', at);
+    END LOOP;
+    FOR at IN SELECT DISTINCT date_trunc('month', e.at, 'UTC') FROM batch_events(p_events) e LOOP
+        PERFORM ensure_partition('event', 'month', at);
     END LOOP;
     IF p_profiles <> '[]' THEN
         INSERT INTO profile (tenant_id, profile_id, obis, unit, kind, factor)
@@ -164,43 +182,18 @@ BEGIN
     RETURN QUERY SELECT * FROM store_frames(p_journal IS NULL);
 END $$;
 
-CREATE FUNCTION batch_events(p_events jsonb) RETURNS TABLE (at timestamptz,
-    meter_at timestamptz, received_at timestamptz, frame_id bigint, tenant_id int,
-    meter_id int, code text, severity smallint, state smallint, detail text)
-LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-DECLARE
-    month timestamptz;
-BEGIN
-    IF p_events = '[]' THEN
-        RETURN;
-    END IF;
-    FOR month IN SELECT DISTINCT date_trunc('month', us_time(x."time"), 'UTC')
-        FROM jsonb_to_recordset(p_events) AS x("time" bigint)
-    LOOP
-        PERFORM ensure_partition('event', 'month', month);
-    END LOOP;
-    RETURN QUERY SELECT us_time(x."time"), us_time(x.meter_time),
-        us_time(x.received_at), x.frame_id, x.tenant_id, x.meter_id, x.code,
-        x.severity, x.state, x.detail
-    FROM jsonb_to_recordset(p_events) AS x("time" bigint, meter_time bigint,
-        received_at bigint, frame_id bigint, tenant_id int, meter_id int,
-        code text, severity smallint, state smallint, detail text);
-END $$;
-
--- Exact, unlike to_timestamp(double).
-CREATE FUNCTION us_time(us bigint) RETURNS timestamptz
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
-$$ SELECT timestamptz 'epoch' + us * interval '1 microsecond' $$;
-
 -- Some staged captures met others at their key. Equal values: a duplicate.
 -- Other values: a new revision, the older stays, and an event says so. A frame
 -- that brought captures, none of them new, is itself a duplicate.
 CREATE FUNCTION store_revisions() RETURNS void
 LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
-    added bigint;
+    missing bigint;
+    at timestamptz;
 BEGIN
+    FOR at IN SELECT DISTINCT date_trunc('month', s.time, 'UTC') FROM stage_capture s LOOP
+        PERFORM ensure_partition('event', 'month', at);
+    END LOOP;
     LOOP
         WITH contrary AS (
             SELECT DISTINCT ON (s.tenant_id, s.meter_id, s.time, s.profile_id) s.*,
@@ -228,14 +221,14 @@ BEGIN
             meter_id, severity, state, code, detail)
         SELECT time, received_at, meter_time, frame_id, tenant_id, meter_id, 2, 0,
             'reading.conflict', format('revision %s differs from what was stored', revision)
-        FROM revised, ensure_partition('event', 'month', time)
+        FROM revised
         ON CONFLICT DO NOTHING;
-        SELECT count(*) INTO added FROM stage_capture s
+        SELECT count(*) INTO missing FROM stage_capture s
         WHERE NOT EXISTS (SELECT FROM capture c
             WHERE c.tenant_id = s.tenant_id AND c.meter_id = s.meter_id
               AND c.time = s.time AND c.profile_id = s.profile_id
               AND c.values = s.values);
-        EXIT WHEN added = 0;
+        EXIT WHEN missing = 0; -- two contrary ones of one batch take two turns
     END LOOP;
     UPDATE stage_frame f SET fate = 2, duplicate_of = d.frame_id
     FROM (SELECT s.frame_id AS staged, min(c.frame_id) AS frame_id
