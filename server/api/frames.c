@@ -46,13 +46,18 @@ static void put_frame(struct buf *b, const struct frame_row *f)
     put_text(b, "duplicate_of", f->duplicate_of);
 }
 
+static int64_t cursor_id(const struct list *l)
+{
+    return strtoll(l->key.text, NULL, 10);
+}
+
 static int query(struct list *l, int64_t n)
 {
     const struct pg_taker taker = {list_row, list_done, l};
     struct frame_filter *f = l->filter;
 
     f->before_us = l->keyed ? l->key.n : TIME_NONE;
-    f->before_id = strtoll(l->key.text, NULL, 10);
+    f->before_id = cursor_id(l);
     f->limit = n;
     return frame_list(l->call->api->deps.pool, f, &taker);
 }
@@ -102,13 +107,13 @@ void frames_serve(struct call *c)
     l = list_new(c, &kind);
     if (!l)
         return;
-    if (l->keyed && !call_is_time(l->key.n)) {
+    if (l->keyed && (!call_is_time(l->key.n) || cursor_id(l) <= 0)) {
         list_bad_cursor(c);
         return;
     }
     l->filter = f;
     l->head = STR("{\"frames\":[");
-    list_start(l);
+    list_query(l);
 }
 
 /* As hex, and as text where it is text. */

@@ -89,8 +89,6 @@ struct list *list_new(struct call *c, const struct list_kind *kind)
     return l;
 }
 
-static void list_query(struct list *l);
-
 static void list_drained(void *arg)
 {
     struct list *l = arg;
@@ -196,7 +194,7 @@ void list_done(void *arg, const struct pg_outcome *o)
         list_query(l);
 }
 
-static void list_query(struct list *l)
+void list_query(struct list *l)
 {
     int64_t n = LIST_PAGE;
     int r;
@@ -209,9 +207,4 @@ static void list_query(struct list *l)
     l->came = 0;
     if (r < 0)
         list_fail(l, r, NULL);
-}
-
-void list_start(struct list *l)
-{
-    list_query(l);
 }

@@ -51,7 +51,8 @@ struct list {
 struct list *list_new(struct call *c, const struct list_kind *kind);
 /* The cursor cannot be one of this list: 400. */
 void list_bad_cursor(struct call *c);
-void list_start(struct list *l);
+/* Asks for the next page; begins the list. */
+void list_query(struct list *l);
 
 /* For the kinds' queries. */
 bool list_row(void *arg, const PGresult *res, int row);

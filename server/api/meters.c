@@ -54,7 +54,7 @@ void meters_serve(struct call *c)
     f->serial = call_text(c, "serial");
     l->filter = f;
     l->head = STR("{\"meters\":[");
-    list_start(l);
+    list_query(l);
 }
 
 static bool one_row(void *arg, const PGresult *res, int at)

@@ -190,7 +190,7 @@ static void looked_for_meter(void *arg, const struct pg_outcome *o)
     else if (!q->list->head.p)
         call_none(c);
     else
-        list_start(q->list);
+        list_query(q->list);
 }
 
 static bool read_register(struct call *c, struct readings *q)

@@ -222,9 +222,23 @@ enum MHD_Result request_step(struct http_request *r, const char *method,
     return MHD_YES;
 }
 
+/* Resets the connection: even an HTTP/1.0 client, for whom the end of the
+ * connection is the end of the body, sees that the body is not whole. */
+static void reset(struct http_request *r)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+        r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+
+    if (info && connect(info->connect_fd, &nowhere, sizeof nowhere) < 0)
+        log_debug("reset failed", "err=%s", uv_err_name(-errno));
+}
+
 void request_abandon(struct http_request *r)
 {
     r->abandoned = true;
+    if (r->stream)
+        reset(r);
     resume(r);
 }
 
@@ -388,19 +402,6 @@ void http_problem(struct http_request *r, int status, const char *field,
     buf_done(&b);
 }
 
-/* Resets the connection: even an HTTP/1.0 client, for whom the end of the
- * connection is the end of the body, sees that the body is not whole. */
-static ssize_t cut(struct http_request *r)
-{
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
-        r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
-
-    if (info && connect(info->connect_fd, &nowhere, sizeof nowhere) < 0)
-        log_debug("reset failed", "err=%s", uv_err_name(-errno));
-    return MHD_CONTENT_READER_END_WITH_ERROR;
-}
-
 static size_t queued(const struct stream *s)
 {
     return s->queue.n - s->sent;
@@ -424,10 +425,12 @@ static ssize_t on_read(void *arg, uint64_t at, char *out, size_t max)
 
     (void)at;
     if (n == 0) {
-        if (r->abandoned || (s->ended && !s->ok))
-            return cut(r);
-        if (s->ended)
+        if (s->ended && s->ok)
             return MHD_CONTENT_READER_END_OF_STREAM;
+        if (s->ended || r->abandoned) {
+            reset(r);
+            return MHD_CONTENT_READER_END_WITH_ERROR;
+        }
         suspend(r);
         return 0;
     }

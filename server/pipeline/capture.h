@@ -7,6 +7,7 @@
 #include "codecs/codec.h"
 #include "schema/reading.h"
 #include "timesvc/reconcile.h"
+#include "timesvc/zone.h"
 
 /* What cannot become a reading is kept as an extra of the frame. */
 struct captured {

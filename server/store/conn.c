@@ -3,7 +3,6 @@
  * open_start (pool thread: open_work) -> open_done -> up ... down -> pause.
  */
 #include "server/store/conn.h"
-#include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/base/str.h"
 #include <stdio.h>
@@ -18,7 +17,7 @@ struct pg_conn {
     uv_poll_t *poll; /* closes by itself; freed in poll_closed */
     struct ticker *retry;
     struct backoff backoff;
-    bool opening, paused, closing, said_down;
+    bool opening, paused, closing;
     PGconn *opened; /* from the pool thread */
     char error[256];
     void (*closed)(void *);
@@ -132,15 +131,11 @@ static void open_done(void *arg, int result)
         return;
     }
     if (result < 0) {
-        if (!c->said_down) /* once per outage, not per attempt */
-            log_warning("database unreachable", "error=%s", c->error);
-        c->said_down = true;
         c->events.down(c->events.arg, c->error);
         ticker_start(c->retry, backoff_pause_ms(&c->backoff), 0);
         return;
     }
     backoff_reset(&c->backoff);
-    c->said_down = false;
     c->pq = c->opened;
     c->paused = false;
     c->poll = mem_alloc(sizeof *c->poll);
@@ -214,7 +209,6 @@ void pg_conn_fail(struct pg_conn *c, const char *error)
         return;
     struct str e = str_trim(str_of(error));
     snprintf(c->error, sizeof c->error, "%.*s", STR_ARGS(e));
-    log_warning("database connection lost", "error=%s", c->error);
     drop(c);
     ticker_start(c->retry, backoff_pause_ms(&c->backoff), 0);
     c->events.down(c->events.arg, c->error);

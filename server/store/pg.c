@@ -4,6 +4,7 @@
  * transaction and one round trip. Rows come one by one (single-row mode).
  */
 #include "server/store/pg.h"
+#include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/store/conn.h"
 #include <stdio.h>
@@ -40,7 +41,7 @@ struct pg_pool {
     struct pg_request *first, **last;
     int waiting, open;
     struct ticker *kick; /* runs the line outside of callers' stacks */
-    bool closing;
+    bool closing, said_away;
     char error[256];
     void (*closed)(void *);
     void *closed_arg;
@@ -220,6 +221,9 @@ static void on_input(void *arg)
 static void on_up(void *arg)
 {
     struct member *m = arg;
+    if (m->pool->said_away)
+        log_info("database is back", "connections=%d", m->pool->o.connections);
+    m->pool->said_away = false;
     m->pool->open++;
     run_next(m);
 }
@@ -232,6 +236,10 @@ static void on_down(void *arg, const char *error)
     for (int i = 0; i < p->o.connections; i++)
         p->open += p->members[i].conn && pg_conn_pq(p->members[i].conn) != NULL;
     snprintf(p->error, sizeof p->error, "%s", error);
+    if (p->open == 0 && !p->said_away && !p->closing) {
+        log_warning("database is away", "error=%s", error);
+        p->said_away = true; /* once per outage */
+    }
     finish_running(m, ERR_AWAY, error);
     if (!p->closing)
         ticker_start(p->kick, 0, 0);
