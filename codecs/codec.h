@@ -88,6 +88,7 @@ struct decoded {
     struct str serial; /* as the telegram names the meter; empty if not */
     struct str manufacturer;
     struct meter_time clock; /* the meter's clock when it sent this frame */
+    int64_t sequence; /* the meter's own number of this frame; -1: none */
     struct decoded_row *rows;
     uint32_t n_rows, cap_rows;
     struct measurement *measurements;

@@ -18,7 +18,7 @@ int decoded_init(struct decoded *d, struct arena *arena)
 {
     uint32_t row;
 
-    *d = (struct decoded){.arena = arena};
+    *d = (struct decoded){.arena = arena, .sequence = -1};
     return decoded_add_row(d, (struct meter_time){.dst = -1}, &row);
 }
 

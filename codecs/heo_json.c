@@ -518,6 +518,7 @@ static int decode(const struct codec_input *in, struct decoded *d)
         return fail(&doc, ERR_UNSUPPORTED, "HEO-JSON: only version 1", v);
     if ((r = read_serial(&doc)) < 0)
         return r;
+    json_int(json_get(root, "seq"), &d->sequence);
     for (size_t i = 0; i < sizeof(messages) / sizeof(*messages); i++) {
         if (str_is(t, messages[i].t))
             return messages[i].decode(&doc);

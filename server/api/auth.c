@@ -23,10 +23,10 @@ static void serve(struct call *c)
     }
     for (const char *const *q = c->endpoint->query; *q; q++)
         buf_printf(&known, "%s%s", known.n ? ", " : "", *q);
-    http_problem(
-        c->r, 400, arena_printf(http_arena(c->r), "%.*s", STR_ARGS(odd)).p,
-        "There is no parameter of this name here; known: %.*s.",
-        known.n ? (int)known.n : 4, known.n ? (const char *)known.p : "none");
+    http_problem(c->r, 400, odd.p,
+                 "There is no parameter of this name here; known: %.*s.",
+                 known.n ? (int)known.n : 4,
+                 known.n ? (const char *)known.p : "none");
     buf_done(&known);
 }
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { STEPS = 4, RETRY_MS = 1000 };
+enum { STEPS = 4, RETRY_MS = 200 };
 
 struct boot {
     struct pg_pool *pool;
@@ -82,11 +82,12 @@ static const struct step {
 
 static void step_done(void *arg, const struct pg_outcome *o)
 {
+    static struct log_limit told;
     struct boot *b = arg;
     if (o->err)
         snprintf(b->why, sizeof b->why, "%s", o->error);
     if (*b->why) {
-        if (b->step != 0 || o->err != ERR_AWAY) /* conn.c told that already */
+        if (o->err != ERR_AWAY && log_allowed(&told)) /* pg.c told of that */
             log_error("not ready", "reason=%s", b->why);
         b->step = 0;
         ticker_start(b->retry, RETRY_MS, 0);

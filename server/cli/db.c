@@ -66,6 +66,27 @@ PGconn *db_open(const struct cli *c, enum db_as as)
     return pq;
 }
 
+/* Row-level security hides which key was taken, so the constraint's name must
+ * tell. */
+static const char *taken(const PGresult *r)
+{
+    static const struct {
+        const char *constraint, *text;
+    } known[] = {
+        {"meter_tenant_id_dev_eui_key", "that DevEUI is registered already"},
+        {"meter_tenant_id_model_id_serial_key",
+         "that serial is registered already for this model"},
+        {"integration_tenant_id_name_key",
+         "the tenant has an integration of that name"},
+        {"tenant_name_key", "there is a tenant of that name"},
+    };
+    const char *name = PQresultErrorField(r, PG_DIAG_CONSTRAINT_NAME);
+    for (size_t i = 0; name && i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(name, known[i].constraint) == 0)
+            return known[i].text;
+    return NULL;
+}
+
 PGresult *db_query(PGconn *pq, const char *sql, int n,
                    const char *const *values)
 {
@@ -75,8 +96,11 @@ PGresult *db_query(PGconn *pq, const char *sql, int n,
         return r;
     const char *primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
     const char *detail = PQresultErrorField(r, PG_DIAG_MESSAGE_DETAIL);
-    cli_fail("%s%s%s", primary ? primary : PQerrorMessage(pq),
-             detail ? ": " : "", detail ? detail : "");
+    if (taken(r))
+        cli_fail("%s", taken(r));
+    else
+        cli_fail("%s%s%s", primary ? primary : PQerrorMessage(pq),
+                 detail ? ": " : "", detail ? detail : "");
     PQclear(r);
     return NULL;
 }

@@ -86,6 +86,9 @@ static void journal_part(struct buf *o, const struct journal *j, int64_t cursor)
 
 static void pipeline_part(struct buf *o, const struct pipeline_stats *s)
 {
+    if (s->pending >= 0)
+        one(o, "headend_frames_pending", "gauge",
+            "Frames journaled and not yet in PostgreSQL.", s->pending);
     one(o, "headend_batches_total", "counter", "Transactions committed.",
         s->batches);
     one(o, "headend_batch_errors_total", "counter",

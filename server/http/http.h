@@ -39,7 +39,8 @@ void http_free(struct http *h); /* after done */
 
 /* All slices live as long as the request: until it is over for the client and
  * the handler has answered, whichever is later; so a handler's own state may
- * live in its arena (8 MiB at most). Empty when absent. */
+ * live in its arena (8 MiB at most). Empty when absent; a NUL follows each,
+ * except the body. */
 struct arena *http_arena(struct http_request *r);
 struct str http_param(struct http_request *r, const char *name); /* {name} */
 struct str http_query(struct http_request *r, const char *name); /* decoded */

@@ -45,7 +45,12 @@ struct pipeline {
     int64_t stored;   /* cursor as committed; -1 unknown */
     int64_t prepared; /* where the next job begins */
     uint32_t most;    /* frames of the next job; shrinks to isolate a refusal */
-    bool isolate, started, stopping, asking;
+    bool isolate, started, stopping, asking, counted;
+    int64_t pending_base; /* backlog found at the start, less what the journal
+                             had appended by then */
+    int64_t done;         /* records committed since */
+    struct journal_chunk backlog; /* while counting */
+    int64_t backlog_end;
     char refused[PG_ERROR]; /* why the store refused what is being isolated */
     int64_t commit_began;
     struct pipeline_stats stats;
@@ -211,6 +216,7 @@ static void commit_good(struct pipeline *p, struct job *job,
     for (uint32_t i = 0; i < r->n; i++)
         count(p, &r->counts[i]);
     p->stored = job->to;
+    p->done += job->chunk.n;
     p->stats.batches++;
     p->stats.commit_us = clock_mono(p->o.clock) - p->commit_began;
     if (p->isolate && job->isolate)
@@ -270,6 +276,49 @@ static void commit_start(struct pipeline *p, struct job *job)
 
 /* ---- the cursor ---- */
 
+static int64_t journal_appended(const struct pipeline *p)
+{
+    struct journal_stats s;
+    journal_stats(p->journal, &s);
+    return s.appended;
+}
+
+/* How many records wait from an earlier life: read once, before the first
+ * batch, so that what is pending is known exactly ever after. */
+static int count_work(void *arg)
+{
+    struct pipeline *p = arg;
+    int64_t n = 0;
+
+    for (int64_t at = p->stored; at < p->backlog_end;) {
+        int r = journal_read(p->journal, at, p->backlog_end, p->o.batch_bytes,
+                             p->o.batch_frames, &p->backlog);
+        if (r < 0)
+            return r;
+        if (p->backlog.next <= at)
+            break;
+        at = p->backlog.next;
+        n += p->backlog.n;
+    }
+    p->pending_base += n;
+    return 0;
+}
+
+static void count_done(void *arg, int err)
+{
+    struct pipeline *p = arg;
+    journal_chunk_done(&p->backlog);
+    p->asking = false;
+    p->counted = err == 0;
+    if (err < 0)
+        log_error("journal backlog not counted", "err=%s", err_name(err));
+    else
+        log_info("journal resumes", "stored=%lld end=%lld pending=%lld",
+                 (long long)p->stored, (long long)p->backlog_end,
+                 (long long)(p->pending_base + journal_appended(p)));
+    pump(p);
+}
+
 static void on_cursor(void *arg, int err, int64_t cursor)
 {
     struct pipeline *p = arg;
@@ -281,17 +330,20 @@ static void on_cursor(void *arg, int err, int64_t cursor)
         return;
     }
     int64_t first = journal_first(p->journal);
-    if (p->stats.batches == 0)
-        log_info("journal resumes", "stored=%lld end=%lld pending_bytes=%lld",
-                 (long long)cursor, (long long)journal_end(p->journal),
-                 (long long)(journal_end(p->journal) - cursor));
-    if (cursor < first && first <= journal_end(p->journal))
-        log_warning("journal begins behind the cursor",
-                    "cursor=%lld first=%lld", (long long)cursor,
-                    (long long)first);
+    if (cursor < first)
+        log_error("journal begins behind the cursor",
+                  "cursor=%lld first=%lld lost_bytes=%lld", (long long)cursor,
+                  (long long)first, (long long)(first - cursor));
     p->stored = p->prepared = cursor;
     journal_release(p->journal, cursor);
-    pump(p);
+    if (p->counted) {
+        pump(p);
+        return;
+    }
+    p->asking = true;
+    p->backlog_end = journal_end(p->journal);
+    p->pending_base = -journal_appended(p);
+    offload(p->loop, count_work, count_done, p);
 }
 
 /* ---- what to do next ---- */
@@ -432,5 +484,7 @@ void pipeline_stats(const struct pipeline *p, struct pipeline_stats *ret)
 {
     *ret = p->stats;
     ret->cursor = p->stored;
+    ret->pending =
+        p->counted ? p->pending_base + journal_appended(p) - p->done : -1;
     ret->totals = p->totals;
 }

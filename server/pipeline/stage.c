@@ -264,7 +264,7 @@ void stage_decode(struct stage_item *it, struct arena *keep,
                   struct arena *scratch, struct store_batch *batch)
 {
     struct frame_row row;
-    struct decoded d = {0};
+    struct decoded d = {.sequence = -1};
     struct captured captured = {.clock_us = TIME_NONE};
     bool stranger = false;
 
@@ -277,6 +277,8 @@ void stage_decode(struct stage_item *it, struct arena *keep,
     row.reason = it->reason;
     row.detail = it->detail;
     if (row.fate == FATE_STORED) {
+        if (!it->is_uplink)
+            row.counter = d.sequence;
         row.extras = captured.extras;
         row.clock_us = captured.clock_us;
     }
