@@ -50,12 +50,11 @@ static struct auth_slot *slot_of(struct call *c)
     return &c->api->slots[i % AUTH_SLOTS];
 }
 
-static bool auth_row(void *arg, const PGresult *res, int row)
+static void auth_row(void *arg, const PGresult *res, int row)
 {
     struct call *c = arg;
 
     c->tenant_id = (int32_t)column_int(res, row, 0, 0);
-    return true;
 }
 
 static void auth_found(void *arg, const struct pg_outcome *o)
@@ -88,7 +87,7 @@ static void auth_look(struct call *c)
         .row = auth_row,
         .done = auth_found,
         .arg = c};
-    int r = pg_call(c->api->deps.pool, &call, NULL);
+    int r = pg_call(c->api->deps.pool, &call);
 
     if (r < 0)
         call_failed(c, r, NULL);

@@ -128,7 +128,7 @@ static void put_payload(struct buf *b, struct call *c, struct str hex)
              n > 0 && str_utf8(text) ? text : (struct str){0});
 }
 
-static bool one_row(void *arg, const PGresult *res, int at)
+static void one_row(void *arg, const PGresult *res, int at)
 {
     struct call *c = arg;
     struct buf *b = &c->api->scratch;
@@ -143,7 +143,6 @@ static bool one_row(void *arg, const PGresult *res, int at)
     buf_printf(b, ",\"frames\":%" PRId64 ",\"captures\":%" PRId64 "}\n",
                f.frames, f.captures);
     c->found = arena_str(http_arena(c->r), buf_view(b));
-    return true;
 }
 
 void frame_serve(struct call *c)

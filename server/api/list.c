@@ -122,7 +122,7 @@ static void list_begin(struct list *l)
     http_stream_write(r, l->csv ? str_of(l->kind->csv_head) : l->head);
 }
 
-bool list_row(void *arg, const PGresult *res, int row)
+void list_row(void *arg, const PGresult *res, int row)
 {
     struct list *l = arg;
     struct buf *out = &l->call->api->scratch;
@@ -131,7 +131,7 @@ bool list_row(void *arg, const PGresult *res, int row)
     l->came++;
     if (l->limit && l->sent == l->limit) {
         l->more = true; /* asked for only to know that it is there */
-        return true;
+        return;
     }
     if (!l->begun)
         list_begin(l);
@@ -142,7 +142,6 @@ bool list_row(void *arg, const PGresult *res, int row)
     l->keyed = true;
     l->sent++;
     l->queued = http_stream_write(l->call->r, buf_view(out));
-    return true;
 }
 
 static void list_finish(struct list *l)

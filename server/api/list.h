@@ -55,5 +55,5 @@ void list_bad_cursor(struct call *c);
 void list_query(struct list *l);
 
 /* For the kinds' queries. */
-bool list_row(void *arg, const PGresult *res, int row);
+void list_row(void *arg, const PGresult *res, int row);
 void list_done(void *arg, const struct pg_outcome *o);

@@ -57,7 +57,7 @@ void meters_serve(struct call *c)
     list_query(l);
 }
 
-static bool one_row(void *arg, const PGresult *res, int at)
+static void one_row(void *arg, const PGresult *res, int at)
 {
     struct call *c = arg;
     struct meter_row m;
@@ -67,7 +67,6 @@ static bool one_row(void *arg, const PGresult *res, int at)
     put_meter(&c->api->scratch, &m);
     buf_u8(&c->api->scratch, '\n');
     c->found = arena_str(http_arena(c->r), buf_view(&c->api->scratch));
-    return true;
 }
 
 void meter_serve(struct call *c)

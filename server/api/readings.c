@@ -110,12 +110,11 @@ static int query_page(struct readings *q)
     return reading_list(l->call->api->deps.pool, &f, &taker);
 }
 
-static bool window_row(void *arg, const PGresult *res, int at)
+static void window_row(void *arg, const PGresult *res, int at)
 {
     struct readings *q = arg;
 
     reading_window_read(res, at, &q->window_end_us, &q->more);
-    return true;
 }
 
 static void window_done(void *arg, const struct pg_outcome *o)
@@ -164,7 +163,7 @@ static void row(struct list *l, const PGresult *res, struct buf *out,
 static const struct list_kind kind = {
     .csv_head = csv_head, .query = query, .row = row};
 
-static bool found_meter(void *arg, const PGresult *res, int at)
+static void found_meter(void *arg, const PGresult *res, int at)
 {
     struct readings *q = arg;
     struct call *c = q->list->call;
@@ -177,7 +176,6 @@ static bool found_meter(void *arg, const PGresult *res, int at)
     put_text(b, "serial", m.serial);
     buf_z(b, ",\"readings\":[");
     q->list->head = arena_str(http_arena(c->r), buf_view(b));
-    return true;
 }
 
 static void looked_for_meter(void *arg, const struct pg_outcome *o)

@@ -28,7 +28,7 @@ struct boot {
 
 static void step_start(void *arg);
 
-static bool check_row(void *arg, const PGresult *res, int row)
+static void check_row(void *arg, const PGresult *res, int row)
 {
     struct boot *b = arg;
     int there = atoi(PQgetvalue(res, row, 0));
@@ -43,10 +43,9 @@ static bool check_row(void *arg, const PGresult *res, int row)
                  "role %s bypasses row-level security: connect as "
                  "headend_server, or set database.role",
                  PQgetvalue(res, row, 2));
-    return true;
 }
 
-static bool journal_row(void *arg, const PGresult *res, int row)
+static void journal_row(void *arg, const PGresult *res, int row)
 {
     struct boot *b = arg;
     int err = journal_set_number(b->journal, atoi(PQgetvalue(res, row, 0)));
@@ -55,14 +54,12 @@ static bool journal_row(void *arg, const PGresult *res, int row)
                  err_name(err));
     else
         log_info("journal registered", "journal=%s", PQgetvalue(res, row, 0));
-    return true;
 }
 
-static bool codec_row(void *arg, const PGresult *res, int row)
+static void codec_row(void *arg, const PGresult *res, int row)
 {
     struct boot *b = arg;
     b->codec_ids[b->row++] = (int16_t)atoi(PQgetvalue(res, row, 0));
-    return true;
 }
 
 static const struct step {
@@ -121,7 +118,7 @@ static void step_start(void *arg)
     c.n = b->step == 0 ? 0 : b->step == 2 ? 2 : 1;
     b->why[0] = 0;
     b->row = 0;
-    int err = pg_call(b->pool, &c, NULL);
+    int err = pg_call(b->pool, &c);
     if (err < 0)
         step_done(b, &(struct pg_outcome){.err = err});
 }

@@ -102,17 +102,15 @@ static void maintained(void *arg, const struct pg_outcome *o)
 static void on_maintain(void *arg)
 {
     struct server *v = arg;
-    pg_call(v->pool,
-            &(struct pg_call){
-                .tenant_id = PG_NO_TENANT,
-                .write = true,
-                .sql = "SELECT maintain(($1 || ' s')::interval),"
-                       " expire_frames()",
-                .n = 1,
-                .values = {v->window},
-                .done = maintained,
-            },
-            NULL);
+    pg_call(v->pool, &(struct pg_call){
+                         .tenant_id = PG_NO_TENANT,
+                         .write = true,
+                         .sql = "SELECT maintain(($1 || ' s')::interval),"
+                                " expire_frames()",
+                         .n = 1,
+                         .values = {v->window},
+                         .done = maintained,
+                     });
 }
 
 static void on_changed(void *arg)

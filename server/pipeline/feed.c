@@ -32,7 +32,7 @@ static const char *cell(const PGresult *res, int row, int column)
     return PQgetisnull(res, row, column) ? NULL : PQgetvalue(res, row, column);
 }
 
-static bool meter_row(void *arg, const PGresult *res, int row)
+static void meter_row(void *arg, const PGresult *res, int row)
 {
     struct feed *f = arg;
     struct meter_entry m = {.tenant_id = atoi(PQgetvalue(res, row, 0)),
@@ -47,7 +47,6 @@ static bool meter_row(void *arg, const PGresult *res, int row)
         directory_drop_meter(f->directory, m.tenant_id, m.meter_id);
     else
         directory_put_meter(f->directory, &m);
-    return true;
 }
 
 static enum integration_kind kind_of(const char *name)
@@ -57,7 +56,7 @@ static enum integration_kind kind_of(const char *name)
                                            : INTEGRATION_HEO;
 }
 
-static bool integration_row(void *arg, const PGresult *res, int row)
+static void integration_row(void *arg, const PGresult *res, int row)
 {
     struct feed *f = arg;
     if (f->n == f->cap) {
@@ -79,7 +78,6 @@ static bool integration_row(void *arg, const PGresult *res, int row)
                              .bridges = atoi(PQgetvalue(res, row, 11)),
                              .enabled = *PQgetvalue(res, row, 12) == 't',
                              .revision = atoll(PQgetvalue(res, row, 13))};
-    return true;
 }
 
 static void round_end(struct feed *f, const struct pg_outcome *o)
@@ -140,7 +138,7 @@ static void integrations_start(struct feed *f)
         .row = integration_row,
         .done = integrations_done,
         .arg = f};
-    int err = pg_call(f->pool, &c, NULL);
+    int err = pg_call(f->pool, &c);
     if (err < 0)
         round_end(f, &(struct pg_outcome){.err = err});
 }
@@ -173,7 +171,7 @@ static void meters_start(void *arg)
         .row = meter_row,
         .done = meters_done,
         .arg = f};
-    int err = pg_call(f->pool, &c, NULL);
+    int err = pg_call(f->pool, &c);
     if (err < 0)
         round_end(f, &(struct pg_outcome){.err = err});
 }

@@ -33,10 +33,10 @@ void pipeline_stop(struct pipeline *p, void (*done)(void *), void *arg);
 void pipeline_free(struct pipeline *p); /* after done */
 
 struct pipeline_stats {
-    int64_t cursor; /* journal position up to which all is stored; -1
-                       before it is known */
-    int64_t pending;     /* journaled and not yet stored, frames; -1 before it
-                            is known */
+    int64_t cursor;  /* journal position up to which all is stored; -1
+                        before it is known */
+    int64_t pending; /* journaled and not yet stored, frames; -1 before it
+                        is known */
     int64_t batches, frames, errors;
     int64_t commit_us;                /* of the last batch */
     const struct store_count *totals; /* since start, by tenant and fate */

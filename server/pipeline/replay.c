@@ -40,7 +40,7 @@ static void replay_finish(struct replay *r, int err, const char *error)
     r->done(r->arg, &r->result);
 }
 
-static bool chunk_row(void *arg, const PGresult *res, int row)
+static void chunk_row(void *arg, const PGresult *res, int row)
 {
     struct replay *r = arg;
     struct str hex = str_of(PQgetvalue(res, row, 1));
@@ -50,7 +50,7 @@ static bool chunk_row(void *arg, const PGresult *res, int row)
                   : 0;
     r->after = atoll(PQgetvalue(res, row, 0));
     if (n <= 0)
-        return true; /* not possible for a record that we wrote; left alone */
+        return; /* not possible for a record that we wrote; left alone */
     struct stage_item *it = &r->items[r->n++];
     stage_parse(it, r->keep, (struct str){bytes, (size_t)n}, false, r->after,
                 0);
@@ -59,7 +59,6 @@ static bool chunk_row(void *arg, const PGresult *res, int row)
         r->result.quarantined++;
         r->result.seen++;
     }
-    return true;
 }
 
 static int chunk_decode(void *arg)
@@ -154,7 +153,7 @@ static void chunk_start(struct replay *r)
         .row = chunk_row,
         .done = chunk_rows,
         .arg = r};
-    int err = pg_call(r->pool, &c, NULL);
+    int err = pg_call(r->pool, &c);
     if (err < 0)
         replay_finish(r, err, err_text(err));
 }

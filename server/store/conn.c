@@ -17,7 +17,7 @@ struct pg_conn {
     uv_poll_t *poll; /* closes by itself; freed in poll_closed */
     struct ticker *retry;
     struct backoff backoff;
-    bool opening, paused, closing;
+    bool opening, closing;
     PGconn *opened; /* from the pool thread */
     char error[256];
     void (*closed)(void *);
@@ -103,7 +103,7 @@ static void on_poll(uv_poll_t *h, int status, int events)
     }
     if (events & UV_WRITABLE)
         pg_conn_flush(c);
-    if (!c->pq || c->poll != h || !(events & UV_READABLE) || c->paused)
+    if (!c->pq || c->poll != h || !(events & UV_READABLE))
         return;
     if (!PQconsumeInput(c->pq))
         pg_conn_fail(c, PQerrorMessage(c->pq));
@@ -113,11 +113,7 @@ static void on_poll(uv_poll_t *h, int status, int events)
 
 static void watch(struct pg_conn *c, bool writing)
 {
-    int events = (c->paused ? 0 : UV_READABLE) | (writing ? UV_WRITABLE : 0);
-    if (events)
-        uv_poll_start(c->poll, events, on_poll);
-    else
-        uv_poll_stop(c->poll);
+    uv_poll_start(c->poll, UV_READABLE | (writing ? UV_WRITABLE : 0), on_poll);
 }
 
 static void open_done(void *arg, int result)
@@ -137,7 +133,6 @@ static void open_done(void *arg, int result)
     }
     backoff_reset(&c->backoff);
     c->pq = c->opened;
-    c->paused = false;
     c->poll = mem_alloc(sizeof *c->poll);
     uv_poll_init(c->loop, c->poll, PQsocket(c->pq));
     c->poll->data = c;
@@ -182,16 +177,6 @@ void pg_conn_flush(struct pg_conn *c)
         pg_conn_fail(c, PQerrorMessage(c->pq));
     else
         watch(c, left == 1);
-}
-
-void pg_conn_pause(struct pg_conn *c, bool pause)
-{
-    if (!c->pq || c->paused == pause)
-        return;
-    c->paused = pause;
-    pg_conn_flush(c);
-    if (!pause && c->pq)
-        c->events.input(c->events.arg);
 }
 
 static void drop(struct pg_conn *c)

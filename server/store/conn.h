@@ -31,9 +31,6 @@ struct pg_conn *pg_conn_new(uv_loop_t *loop, const struct pg_conn_options *o,
 PGconn *pg_conn_pq(const struct pg_conn *c);
 /* Sends what libpq has buffered; call after each PQsend* or PQput*. */
 void pg_conn_flush(struct pg_conn *c);
-/* Stops (starts) reading from the socket, so that a slow taker slows the
- * server. Starting also looks at what libpq holds already. */
-void pg_conn_pause(struct pg_conn *c, bool pause);
 /* Drops the connection and opens it again; `down` runs inside this call. */
 void pg_conn_fail(struct pg_conn *c, const char *error);
 /* `done` runs later, when nothing is under way any more. */

@@ -59,7 +59,7 @@ int frame_list(struct pg_pool *p, const struct frame_filter *f,
     snprintf(fate, sizeof fate, "%d", f->fate);
     snprintf(before_id, sizeof before_id, "%" PRId64, f->before_id);
     snprintf(limit, sizeof limit, "%" PRId64, f->limit);
-    return pg_call(p, &call, NULL);
+    return pg_call(p, &call);
 }
 
 int frame_get(struct pg_pool *p, int32_t tenant_id, int64_t frame_id,
@@ -76,7 +76,7 @@ int frame_get(struct pg_pool *p, int32_t tenant_id, int64_t frame_id,
 
     snprintf(tenant, sizeof tenant, "%d", tenant_id);
     snprintf(frame, sizeof frame, "%" PRId64, frame_id);
-    return pg_call(p, &call, NULL);
+    return pg_call(p, &call);
 }
 
 void frame_read(const PGresult *res, int row, struct frame_row *ret)

@@ -41,7 +41,7 @@ int meter_list(struct pg_pool *p, const struct meter_filter *f,
     snprintf(tenant, sizeof tenant, "%d", f->tenant_id);
     snprintf(after, sizeof after, "%" PRId64, f->after);
     snprintf(limit, sizeof limit, "%" PRId64, f->limit);
-    return pg_call(p, &call, NULL);
+    return pg_call(p, &call);
 }
 
 int meter_get(struct pg_pool *p, int32_t tenant_id, int64_t meter_id,
@@ -58,7 +58,7 @@ int meter_get(struct pg_pool *p, int32_t tenant_id, int64_t meter_id,
 
     snprintf(tenant, sizeof tenant, "%d", tenant_id);
     snprintf(meter, sizeof meter, "%" PRId64, meter_id);
-    return pg_call(p, &call, NULL);
+    return pg_call(p, &call);
 }
 
 void meter_read(const PGresult *res, int row, struct meter_row *ret)

@@ -17,7 +17,7 @@ struct pg_request {
     struct pg_request *next; /* in line */
     struct member *member;   /* while running */
     int32_t tenant_id;
-    bool write, paused, resumed, cancelled;
+    bool write;
     const char *sql;
     int n;
     char *values[PG_PARAMS];
@@ -108,36 +108,9 @@ static void run_next(struct member *m)
         pg_conn_flush(m->conn);
 }
 
-/* Callers' cancels and resumes take effect here, outside of their stacks. */
-static void settle(struct pg_pool *p)
-{
-    for (struct pg_request **at = &p->first; *at;) {
-        struct pg_request *r = *at;
-        if (!r->cancelled) {
-            at = &r->next;
-            continue;
-        }
-        *at = r->next;
-        p->waiting--;
-        if (p->last == &r->next)
-            p->last = at;
-        request_end(r, ERR_AWAY, "request cancelled");
-    }
-    for (int i = 0; i < p->o.connections; i++) {
-        struct pg_request *r = p->members[i].running;
-        if (r && r->cancelled) {
-            pg_conn_fail(p->members[i].conn, "request cancelled");
-        } else if (r && r->resumed) {
-            r->resumed = r->paused = false;
-            pg_conn_pause(p->members[i].conn, false);
-        }
-    }
-}
-
 static void run_line(void *arg)
 {
     struct pg_pool *p = arg;
-    settle(p);
     while (p->first && !pg_pool_up(p)) /* nobody will come soon */
         request_end(line_pop(p), ERR_AWAY, p->error);
     for (int i = 0; i < p->o.connections && p->first; i++)
@@ -172,8 +145,8 @@ static void take_result(struct member *m, PGresult *res)
     switch (PQresultStatus(res)) {
     case PGRES_SINGLE_TUPLE:
         r->outcome.rows++;
-        if (r->row && !r->row(r->arg, res, 0))
-            r->paused = true;
+        if (r->row)
+            r->row(r->arg, res, 0);
         break;
     case PGRES_COMMAND_OK:
         if (m->step == STEP_STATEMENT)
@@ -195,7 +168,7 @@ static void on_input(void *arg)
     struct member *m = arg;
     for (;;) {
         PGconn *pq = pg_conn_pq(m->conn);
-        if (!pq || !m->running || m->running->paused || PQisBusy(pq))
+        if (!pq || !m->running || PQisBusy(pq))
             return;
         PGresult *res = PQgetResult(pq);
         if (!res) { /* the next statement's results begin */
@@ -207,8 +180,6 @@ static void on_input(void *arg)
         }
         take_result(m, res);
         PQclear(res);
-        if (m->running->paused)
-            pg_conn_pause(m->conn, true);
         if (m->step == STEP_SYNC) {
             PQexitPipelineMode(pq);
             finish_running(m, 0, "");
@@ -314,7 +285,7 @@ const char *pg_pool_error(const struct pg_pool *p)
     return p->open > 0 ? "" : p->error;
 }
 
-int pg_call(struct pg_pool *p, const struct pg_call *c, struct pg_request **ret)
+int pg_call(struct pg_pool *p, const struct pg_call *c)
 {
     if (p->waiting >= p->o.queue || p->closing)
         return ERR_FULL;
@@ -333,20 +304,5 @@ int pg_call(struct pg_pool *p, const struct pg_call *c, struct pg_request **ret)
     p->last = &r->next;
     p->waiting++;
     ticker_start(p->kick, 0, 0);
-    if (ret)
-        *ret = r;
     return 0;
-}
-
-void pg_resume(struct pg_request *r)
-{
-    r->resumed = r->paused;
-    ticker_start(r->pool->kick, 0, 0);
-}
-
-void pg_cancel(struct pg_request *r)
-{
-    r->cancelled = true;
-    r->row = NULL;
-    ticker_start(r->pool->kick, 0, 0);
 }

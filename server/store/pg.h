@@ -37,11 +37,8 @@ const char *pg_pool_error(const struct pg_pool *p); /* last, for people; "" */
 /* No tenant is visible to a request without one. */
 enum { PG_NO_TENANT = -1 };
 
-struct pg_request; /* opaque, ends by itself after `done` */
-
-/* A row: text values by column; NULL for SQL NULL. Return false to pause; the
- * row counts as taken, go on with pg_resume. */
-typedef bool pg_row_fn(void *arg, const PGresult *res, int row);
+/* A row: text values by column, of the one row 0 of `res`. */
+typedef void pg_row_fn(void *arg, const PGresult *res, int row);
 /* Exactly once. err 0; ERR_DATABASE with the server's message, ERR_AWAY (no
  * connection, cut, or deadline). `rows` is the count of rows, or of affected
  * rows for a statement without a result. sqlstate "" when there is none. */
@@ -66,8 +63,4 @@ struct pg_call {
     pg_done_fn *done;
     void *arg;
 };
-int pg_call(struct pg_pool *p, const struct pg_call *c,
-            struct pg_request **ret);
-void pg_resume(struct pg_request *r);
-/* Nobody wants the answer any more: `done` still runs, soon, with ERR_AWAY. */
-void pg_cancel(struct pg_request *r);
+int pg_call(struct pg_pool *p, const struct pg_call *c);

@@ -62,7 +62,7 @@ int reading_window(struct pg_pool *p, const struct reading_filter *f,
 
     write_period(f, &t);
     snprintf(t.limit, sizeof t.limit, "%d", READING_WINDOW);
-    return pg_call(p, &call, NULL);
+    return pg_call(p, &call);
 }
 
 void reading_window_read(const PGresult *res, int row, int64_t *last_us,
@@ -89,7 +89,7 @@ int reading_list(struct pg_pool *p, const struct reading_filter *f,
 
     write_period(f, &t);
     snprintf(t.limit, sizeof t.limit, "%" PRId64, f->limit);
-    return pg_call(p, &call, NULL);
+    return pg_call(p, &call);
 }
 
 void reading_read(const PGresult *res, int row, struct reading_row *ret)
