@@ -2,7 +2,7 @@
 -- people read.
 
 -- One journal of one node, and how far it is stored. Frame ids are
--- journal_no << 48 | position, so an id names the very bytes on that disk.
+-- journal_no << 48 | position / 8, so an id names the very bytes on that disk.
 CREATE TABLE journal (
     journal_no smallint GENERATED ALWAYS AS IDENTITY (MAXVALUE 32767) PRIMARY KEY,
     node text NOT NULL,

@@ -5,7 +5,12 @@
 
 #include "server/base/clock.h"
 
-enum severity { SEVERITY_DEBUG, SEVERITY_INFO, SEVERITY_WARNING, SEVERITY_CRITICAL };
+enum severity {
+    SEVERITY_DEBUG,
+    SEVERITY_INFO,
+    SEVERITY_WARNING,
+    SEVERITY_CRITICAL
+};
 enum event_state { EVENT_PULSE, EVENT_START, EVENT_END };
 
 const char *severity_name(enum severity s);

@@ -30,18 +30,33 @@ enum fate {
 };
 const char *fate_name(enum fate f); /* "stored", ... */
 
+/* A frame's id names the very bytes: the journal's number (1..32767) and the
+ * position in it, which is a multiple of 8. */
+static inline int64_t frame_id(int journal, int64_t position)
+{
+    return (int64_t)journal << 48 | position >> 3;
+}
+static inline int frame_journal(int64_t id)
+{
+    return (int)(id >> 48);
+}
+static inline int64_t frame_position(int64_t id)
+{
+    return (id & 0xffffffffffffLL) << 3;
+}
+
 struct frame {
-    int64_t id;             /* journal number << 48 | position; set on read */
+    int64_t id; /* frame_id(); set on read */
     enum frame_source source;
     int32_t tenant_id;      /* TENANT_PLATFORM when none is known */
     int32_t integration_id; /* 0 when none */
     int64_t received_us;    /* when headend received it */
     const char *rejected;   /* NULL, or why this was refused at the door */
     uint32_t count;         /* how many this record stands for (sampling); 1 */
-    uint32_t size;          /* bytes as they arrived (payload may be a sample) */
-    struct str peer;        /* "192.0.2.7:40112", or the broker's URL */
-    struct str topic;       /* MQTT topic; empty for TCP */
-    struct str identity;    /* serial that the session gave; empty if none */
+    uint32_t size;       /* bytes as they arrived (payload may be a sample) */
+    struct str peer;     /* "192.0.2.7:40112", or the broker's URL */
+    struct str topic;    /* MQTT topic; empty for TCP */
+    struct str identity; /* serial that the session gave; empty if none */
     struct str payload;
 };
 

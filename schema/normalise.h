@@ -16,7 +16,7 @@ struct measured {
     enum value_kind kind; /* read only where obis is given */
     uint32_t storage, tariff, subunit;
     uint8_t phase;
-    bool maximum, minimum;   /* function */
+    bool maximum, minimum; /* function */
     bool export_, uncorrected, base;
 };
 

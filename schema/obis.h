@@ -12,7 +12,7 @@ struct obis {
 };
 
 enum { OBIS_TEXT = 24 };
-#define OBIS_NONE      ((struct obis){255, 255, 255, 255, 255, 255})
+#define OBIS_NONE           ((struct obis){255, 255, 255, 255, 255, 255})
 #define OBIS(a, b, c, d, e) ((struct obis){a, b, c, d, e, 255})
 
 bool obis_is_none(struct obis o);

@@ -9,6 +9,7 @@
 #include "schema/unit.h"
 
 /* EN 13757-3 device types that matter here; others fall to MEDIUM_OTHER. */
+/* clang-format off */
 #define MEDIUM_LIST(X)                                                         \
     X(MEDIUM_OTHER, "other") X(MEDIUM_ELECTRICITY, "electricity")              \
     X(MEDIUM_GAS, "gas") X(MEDIUM_HEAT, "heat") X(MEDIUM_COOLING, "cooling")   \
@@ -21,11 +22,13 @@ enum medium {
 #undef X
     MEDIUM_COUNT
 };
+/* clang-format on */
 const char *medium_name(enum medium m);
 int medium_parse(struct str s, enum medium *ret); /* ERR_UNKNOWN */
 /* EN 13757-3 device type byte (protocols: 04 and 0C heat, 07 water, ...). */
 enum medium medium_of_device_type(uint8_t type);
 
+/* clang-format off */
 #define QUANTITY_LIST(X)                                                       \
     X(Q_UNKNOWN, "unknown") X(Q_ENERGY, "energy")                              \
     X(Q_REACTIVE_ENERGY, "reactive-energy")                                    \
@@ -61,9 +64,11 @@ enum quantity {
 #undef X
     Q_QUANTITY_COUNT
 };
+/* clang-format on */
 const char *quantity_name(enum quantity q);
 
-enum value_kind { /* how a register behaves over time */
+/* How a register behaves over time. */
+enum value_kind {
     KIND_CUMULATIVE, /* counts up; billing takes differences */
     KIND_INTERVAL,   /* belongs to the interval before its time */
     KIND_INSTANT,    /* a state at its time */

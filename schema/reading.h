@@ -15,13 +15,13 @@
 
 struct capture_object {
     struct obis obis;
-    enum unit unit;      /* canonical, or as sent when not exact */
+    enum unit unit; /* canonical, or as sent when not exact */
     enum value_kind kind;
-    int exp10;           /* value = mantissa * 10^exp10 */
+    int exp10; /* value = mantissa * 10^exp10 */
 };
 
 struct profile {
-    int64_t id; /* 63 bits of the content's hash: same list, same id, any node */
+    int64_t id; /* 63 bits of the list's hash: the same id on any node */
     uint32_t n;
     struct capture_object *objects; /* ordered by OBIS, unit */
 };
@@ -31,8 +31,8 @@ struct capture {
     int64_t time_us;       /* reconciled, UTC */
     int64_t meter_time_us; /* the meter's own time as UTC; TIME_NONE */
     uint32_t uncertainty_ms;
-    uint32_t quality;      /* enum quality bits of the row */
-    int64_t *values;       /* profile->n mantissas, VALUE_NONE where absent */
+    uint32_t quality;        /* enum quality bits of the row */
+    int64_t *values;         /* profile->n mantissas, VALUE_NONE where absent */
     uint32_t *value_quality; /* NULL when every value has the row's quality */
 };
 

@@ -6,9 +6,11 @@
 
 #include "server/base/decimal.h"
 
-/* X(enum, name, canonical, mul, exp10): value_canonical = value * mul * 10^exp10.
- * Energy in J, cal keeps its own canonical unit (GJ, Gcal): the factor to kWh
- * is not exact. mul = 0: no exact conversion, the unit is its own canon. */
+/* X(enum, name, canonical, mul, exp10): value_canonical = value * mul *
+ * 10^exp10. Energy in J, cal keeps its own canonical unit (GJ, Gcal): the
+ * factor to kWh is not exact. mul = 0: no exact conversion, the unit is its own
+ * canon. */
+/* clang-format off */
 #define UNIT_LIST(X)                                                           \
     X(UNIT_NONE, "1", UNIT_NONE, 1, 0)                                         \
     X(UNIT_KWH, "kWh", UNIT_KWH, 1, 0)                                         \
@@ -69,9 +71,10 @@ enum unit {
 #undef X
     UNIT_COUNT
 };
+/* clang-format on */
 
-const char *unit_name(enum unit u);                 /* never NULL */
-int unit_parse(struct str s, enum unit *ret);       /* ERR_UNKNOWN */
+const char *unit_name(enum unit u);           /* never NULL */
+int unit_parse(struct str s, enum unit *ret); /* ERR_UNKNOWN */
 enum unit unit_canonical(enum unit u);
 /* The value in the canonical unit, exact. ERR_RANGE when int64 cannot hold it:
  * then the caller keeps the value in its own unit, flagged, never rounded. */

@@ -7,7 +7,7 @@
 #include "server/base/str.h"
 #include <stdint.h>
 
-#define US_PER_S 1000000LL
+#define US_PER_S  1000000LL
 #define TIME_NONE INT64_MIN /* "no time given" */
 enum { TIME_TEXT = 40 };
 
@@ -30,9 +30,9 @@ static inline int64_t clock_mono(const struct clock *c)
 
 /* A time as it was written. */
 struct stamp {
-    int64_t us;      /* UTC if has_zone, else the local civil time as if UTC */
-    bool has_zone;   /* "Z" or an offset was given */
-    int offset_s;    /* that offset */
+    int64_t us;    /* UTC if has_zone, else the local civil time as if UTC */
+    bool has_zone; /* "Z" or an offset was given */
+    int offset_s;  /* that offset */
 };
 
 /* RFC 3339 with 0..9 fractional digits (digits past the sixth are cut), 'T'

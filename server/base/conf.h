@@ -25,12 +25,12 @@ enum conf_type {
 struct conf_option {
     const char *name;
     enum conf_type type;
-    size_t offset;         /* of the field in the settings struct */
-    const char *unit;      /* "ms", "bytes", ... or NULL */
-    const char *fallback;  /* default, as it would be written */
-    int64_t min, max;      /* both 0: no bounds */
+    size_t offset;        /* of the field in the settings struct */
+    const char *unit;     /* "ms", "bytes", ... or NULL */
+    const char *fallback; /* default, as it would be written */
+    int64_t min, max;     /* both 0: no bounds */
     const char *choices;
-    const char *help;      /* one or two sentences */
+    const char *help; /* one or two sentences */
 };
 
 struct conf_table {

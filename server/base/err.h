@@ -8,15 +8,15 @@
 #pragma once
 
 enum err {
-    ERR_SHORT = -5001,     /* input ended before the value did */
-    ERR_FORMAT = -5002,    /* bytes break the cited clause */
-    ERR_UNKNOWN = -5003,   /* no such tenant, meter, codec, option ... */
-    ERR_FULL = -5004,      /* a limit was reached; try again later */
-    ERR_RANGE = -5005,     /* a value outside its stated bounds */
-    ERR_DAMAGED = -5006,   /* a checksum does not fit its bytes */
-    ERR_CONFLICT = -5007,  /* contradicts what is already stored */
-    ERR_DATABASE = -5008,  /* PostgreSQL refused; the text says why */
-    ERR_AWAY = -5009,      /* the other side cannot be reached now */
+    ERR_SHORT = -5001,       /* input ended before the value did */
+    ERR_FORMAT = -5002,      /* bytes break the cited clause */
+    ERR_UNKNOWN = -5003,     /* no such tenant, meter, codec, option ... */
+    ERR_FULL = -5004,        /* a limit was reached; try again later */
+    ERR_RANGE = -5005,       /* a value outside its stated bounds */
+    ERR_DAMAGED = -5006,     /* a checksum does not fit its bytes */
+    ERR_CONFLICT = -5007,    /* contradicts what is already stored */
+    ERR_DATABASE = -5008,    /* PostgreSQL refused; the text says why */
+    ERR_AWAY = -5009,        /* the other side cannot be reached now */
     ERR_UNSUPPORTED = -5010, /* valid, but nothing here can do it */
 };
 

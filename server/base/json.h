@@ -12,17 +12,22 @@
 #include <stdint.h>
 
 enum json_type {
-    JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY,
+    JSON_NULL,
+    JSON_FALSE,
+    JSON_TRUE,
+    JSON_NUMBER,
+    JSON_STRING,
+    JSON_ARRAY,
     JSON_OBJECT
 };
 
 struct json {
     enum json_type type;
-    struct str text;  /* number: as written; string: unescaped UTF-8 */
-    struct str name;  /* member name inside an object, unescaped */
+    struct str text;    /* number: as written; string: unescaped UTF-8 */
+    struct str name;    /* member name inside an object, unescaped */
     struct json *child; /* first element or member */
     struct json *next;  /* next sibling */
-    uint32_t count;   /* elements or members */
+    uint32_t count;     /* elements or members */
 };
 
 struct json_limits {
@@ -46,8 +51,8 @@ int json_parse(struct arena *a, struct str text, struct json_limits limits,
  * JSON null counts as absent. */
 const struct json *json_get(const struct json *object, const char *name);
 const struct json *json_at(const struct json *array, uint32_t index);
-struct str json_str(const struct json *v);          /* {NULL,0} if no string */
-bool json_int(const struct json *v, int64_t *ret);  /* integral numbers only */
+struct str json_str(const struct json *v);         /* {NULL,0} if no string */
+bool json_int(const struct json *v, int64_t *ret); /* integral numbers only */
 bool json_bool(const struct json *v, bool fallback);
 
 #define json_each(item, of)                                                    \

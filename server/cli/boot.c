@@ -1,5 +1,5 @@
 /*
- * boot.c - check -> journal -> codecs -> partitions, each one database call;
+ * boot.c - check -> journal -> cursor -> codecs -> partitions, each one call;
  * a failed step is said once and the story begins again a second later.
  */
 #include "server/cli/boot.h"
@@ -11,7 +11,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { STEPS = 4, RETRY_MS = 200 };
+enum step_number {
+    STEP_CHECK,
+    STEP_REGISTER,
+    STEP_CURSOR,
+    STEP_CODECS,
+    STEP_PARTITIONS,
+    STEPS
+};
+enum { RETRY_MS = 200 };
 
 struct boot {
     struct pg_pool *pool;
@@ -22,7 +30,7 @@ struct boot {
     struct ticker *retry;
     int step;
     int row; /* of the running step */
-    char window[32], names[1024], versions[256];
+    char window[32], number[16], names[1024], versions[256];
     char why[PG_ERROR];
 };
 
@@ -56,6 +64,16 @@ static void journal_row(void *arg, const PGresult *res, int row)
         log_info("journal registered", "journal=%s", PQgetvalue(res, row, 0));
 }
 
+/* The journal must not begin to fill before this: if it lost its tail (power
+ * failure with journal.sync=interval) its positions would be given out twice.
+ */
+static void cursor_row(void *arg, const PGresult *res, int row)
+{
+    struct boot *b = arg;
+    journal_release(b->journal, atoll(PQgetvalue(res, row, 0)));
+    b->row++;
+}
+
 static void codec_row(void *arg, const PGresult *res, int row)
 {
     struct boot *b = arg;
@@ -71,6 +89,7 @@ static const struct step {
      " WHERE rolname = current_user",
      check_row},
     {"SELECT journal_register($1)", journal_row},
+    {"SELECT cursor FROM journal WHERE journal_no = $1::int", cursor_row},
     {"SELECT codec_version_of(u.codec, u.version) FROM unnest($1::text[],"
      " $2::int[]) WITH ORDINALITY AS u(codec, version, n) ORDER BY u.n",
      codec_row},
@@ -83,10 +102,16 @@ static void step_done(void *arg, const struct pg_outcome *o)
     struct boot *b = arg;
     if (o->err)
         snprintf(b->why, sizeof b->why, "%s", o->error);
+    else if (b->step == STEP_CURSOR && b->row == 0)
+        snprintf(b->why, sizeof b->why,
+                 "the journal in journal.dir (number %s) is not of this "
+                 "database: its frames belong elsewhere; name another "
+                 "journal.dir",
+                 b->number);
     if (*b->why) {
         if (o->err != ERR_AWAY && log_allowed(&told)) /* pg.c told of that */
             log_error("not ready", "reason=%s", b->why);
-        b->step = 0;
+        b->step = STEP_CHECK;
         ticker_start(b->retry, RETRY_MS, 0);
         return;
     }
@@ -99,7 +124,10 @@ static void step_start(void *arg)
     struct boot *b = arg;
     static char node[256];
 
-    if (b->step == 1 && (!b->journal || journal_number(b->journal) > 0))
+    if (b->step == STEP_REGISTER &&
+        (!b->journal || journal_number(b->journal) > 0))
+        b->step++;
+    if (b->step == STEP_CURSOR && !b->journal)
         b->step++;
     if (b->step == STEPS) {
         b->done(b->arg);
@@ -112,10 +140,12 @@ static void step_start(void *arg)
                         .row = steps[b->step].row,
                         .done = step_done,
                         .arg = b};
-    const char *first[STEPS] = {NULL, node, b->names, b->window};
+    const char *first[STEPS] = {NULL, node, b->number, b->names, b->window};
     c.values[0] = first[b->step];
     c.values[1] = b->versions;
-    c.n = b->step == 0 ? 0 : b->step == 2 ? 2 : 1;
+    c.n = b->step == STEP_CHECK ? 0 : b->step == STEP_CODECS ? 2 : 1;
+    if (b->journal)
+        snprintf(b->number, sizeof b->number, "%d", journal_number(b->journal));
     b->why[0] = 0;
     b->row = 0;
     int err = pg_call(b->pool, &c);

@@ -53,7 +53,8 @@ static int check_url(const char *kind, const char *url)
 {
     bool tcp = strcmp(kind, "heo-tcp") == 0;
     if (tcp ? strncmp(url, "tcp://", 6) != 0
-            : strncmp(url, "mqtt://", 7) != 0 && strncmp(url, "mqtts://", 8))
+            : strncmp(url, "mqtt://", 7) != 0 &&
+                  strncmp(url, "mqtts://", 8) != 0)
         return cli_fail(
             "--url %s: %s", url,
             tcp ? "a listener is tcp://address:port"

@@ -105,8 +105,8 @@ static int found(struct cli *c, PGconn *pq, const PGresult *frame)
         buf_done(&o);
     } else if (status == 0) {
         long long id = atoll(values[0]);
-        printf("frame: journal %lld, position %lld\n", id >> 48,
-               id & 0xffffffffffffLL);
+        printf("frame: journal %d, position %lld\n", frame_journal(id),
+               (long long)frame_position(id));
         print_frame(frame);
         print_rows("readings", readings);
         print_rows("events", events);
@@ -121,8 +121,8 @@ static int not_found(PGconn *pq, long long id)
 {
     char number[24];
     const char *values[1] = {number};
-    long long position = id & 0xffffffffffffLL;
-    snprintf(number, sizeof number, "%lld", id >> 48);
+    long long position = frame_position(id);
+    snprintf(number, sizeof number, "%d", frame_journal(id));
     PGresult *r = db_query(pq, journal_sql, 1, values);
 
     if (r && PQntuples(r) == 0)

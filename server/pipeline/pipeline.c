@@ -67,7 +67,7 @@ static int job_read(void *arg)
 {
     struct job *job = arg;
     struct pipeline *p = job->pipeline;
-    int64_t journal = (int64_t)journal_number(p->journal) << 48;
+    int journal = journal_number(p->journal);
     int r = journal_read(p->journal, job->from, job->until, p->o.batch_bytes,
                          job->most, &job->chunk);
     if (r < 0)
@@ -79,7 +79,7 @@ static int job_read(void *arg)
     for (uint32_t i = 0; i < job->chunk.n; i++) {
         const struct journal_record *rec = &job->chunk.records[i];
         stage_parse(&job->items[i], job->keep, rec->bytes, rec->damaged,
-                    journal | rec->position, job->now_us);
+                    frame_id(journal, rec->position), job->now_us);
     }
     return 0;
 }

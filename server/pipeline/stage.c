@@ -59,7 +59,7 @@ void stage_parse(struct stage_item *it, struct arena *a, struct str record,
         refuse(it, FATE_QUARANTINED,
                damaged ? "journal_damaged" : "journal_record_unreadable",
                arena_printf(a, "journal position %lld",
-                            (long long)(id & 0xffffffffffffLL)));
+                            (long long)frame_position(id)));
     }
     it->frame.id = id;
     if (it->fate)

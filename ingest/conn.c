@@ -1,0 +1,477 @@
+/*
+ * conn.c - see conn.h.
+ *
+ * A connection is settled once per loop turn, just before the loop waits:
+ * whatever happened to its session in that turn (bytes, answers of the
+ * journal, timers) only marks it; conn_settle then sends, pauses or resumes
+ * reading, sets the timer, hangs up. So one write carries all replies of a
+ * turn, and no callback of a session ever frees it.
+ *
+ * The end: replies are out -> half-close -> read and drop until the meter
+ * closes or the linger is over -> close. (Closing over unread bytes would
+ * reset the connection, and the last reply could be lost.)
+ */
+#include "ingest/conn.h"
+#include "server/base/err.h"
+#include "server/base/log.h"
+#include "server/base/mem.h"
+#include "server/loop/loop.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <uthash.h>
+#include <utlist.h>
+
+enum {
+    READ_MAX = 64 * 1024,
+    UNSENT_MAX = 64 * 1024, /* bytes of replies; more pause the reading */
+    PEER_TEXT = 64,
+};
+
+enum conn_state {
+    OPEN,    /* the session talks */
+    LEAVING, /* half-closed; what comes is dropped */
+    CLOSING, /* uv_close is under way */
+};
+
+struct conn {
+    struct conns *all;
+    struct conn *prev, *next;
+    const struct heo_host *host;
+    void (*gone)(void *arg);
+    void *gone_arg;
+    struct conn *next_dirty;
+    bool dirty, reading;
+    bool claimed; /* in by_meter */
+    enum conn_state state;
+    uv_tcp_t handle;
+    uv_shutdown_t shutdown;
+    struct ticker *ticker;
+    int64_t due_us; /* what the ticker is set to */
+    struct heo_session *session;
+    uint64_t meter; /* tenant << 32 | meter; 0 until it said hello */
+    UT_hash_handle hh;
+};
+
+struct conns {
+    uv_loop_t *loop;
+    const struct ingest_options *o;
+    uv_prepare_t turn;
+    struct conn *list;
+    struct conn *dirty;    /* to be settled in this turn */
+    struct conn *by_meter; /* uthash */
+    int64_t open, total, refused;
+    void (*done)(void *arg);
+    void *done_arg;
+    char scratch[READ_MAX]; /* what is read, by whichever connection */
+};
+
+static void conn_settle(struct conn *c);
+
+static void on_turn(uv_prepare_t *turn)
+{
+    struct conns *all = turn->data;
+    struct conn *c;
+
+    while ((c = all->dirty)) {
+        all->dirty = c->next_dirty;
+        c->dirty = false;
+        conn_settle(c);
+    }
+}
+
+struct conns *conns_new(uv_loop_t *loop, const struct ingest_options *o)
+{
+    struct conns *all = mem_alloc(sizeof *all);
+
+    all->loop = loop;
+    all->o = o;
+    uv_prepare_init(loop, &all->turn);
+    all->turn.data = all;
+    uv_prepare_start(&all->turn, on_turn);
+    return all;
+}
+
+static void on_turn_closed(uv_handle_t *turn)
+{
+    struct conns *all = turn->data;
+    void (*done)(void *arg) = all->done;
+    void *arg = all->done_arg;
+
+    free(all);
+    done(arg);
+}
+
+void conns_free(struct conns *all, void (*done)(void *arg), void *arg)
+{
+    assert(!all->list);
+    all->done = done;
+    all->done_arg = arg;
+    uv_close((uv_handle_t *)&all->turn, on_turn_closed);
+}
+
+void conn_mark(void *arg)
+{
+    struct conn *c = arg;
+    struct conns *all = c->all;
+
+    if (c->dirty)
+        return;
+    c->dirty = true;
+    c->next_dirty = all->dirty;
+    all->dirty = c;
+}
+
+static void conn_unmark(struct conn *c)
+{
+    struct conn **p = &c->all->dirty;
+
+    for (; c->dirty && *p; p = &(*p)->next_dirty)
+        if (*p == c) {
+            *p = c->next_dirty;
+            c->dirty = false;
+            return;
+        }
+}
+
+int64_t conn_rtt_us(void *arg)
+{
+    struct conn *c = arg;
+    struct tcp_info info = {0};
+    socklen_t n = sizeof info;
+    int fd;
+
+    if (uv_fileno((uv_handle_t *)&c->handle, &fd) < 0 ||
+        getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0)
+        return 0;
+    return info.tcpi_rtt;
+}
+
+static void conn_closed(uv_handle_t *handle)
+{
+    struct conn *c = handle->data;
+    void (*gone)(void *arg) = c->gone;
+    void *arg = c->gone_arg;
+
+    DL_DELETE(c->all->list, c);
+    free(c);
+    gone(arg);
+}
+
+static void conn_unclaim(struct conn *c)
+{
+    if (c->claimed)
+        HASH_DEL(c->all->by_meter, c);
+    c->claimed = false;
+}
+
+static void conn_close(struct conn *c)
+{
+    if (c->state == CLOSING)
+        return;
+    c->state = CLOSING;
+    conn_unclaim(c);
+    conn_unmark(c);
+    heo_session_free(c->session);
+    c->session = NULL;
+    ticker_free(c->ticker);
+    c->all->open--;
+    uv_close((uv_handle_t *)&c->handle, conn_closed);
+}
+
+/* One live session per meter: behind a NAT the older one may be dead without
+ * anybody having been told. */
+static void conn_claim(struct conn *c)
+{
+    struct conns *all = c->all;
+    struct conn *older;
+    int32_t tenant, meter;
+
+    if (c->meter || !heo_session_meter(c->session, &tenant, &meter))
+        return;
+    c->meter = (uint64_t)(uint32_t)tenant << 32 | (uint32_t)meter;
+    HASH_FIND(hh, all->by_meter, &c->meter, sizeof c->meter, older);
+    if (older) {
+        log_info("session replaced", "tenant=%d meter=%d", tenant, meter);
+        conn_unclaim(older);
+        heo_session_end(older->session, "replaced");
+        conn_mark(older);
+    }
+    c->claimed = true;
+    HASH_ADD(hh, all->by_meter, meter, sizeof c->meter, c);
+}
+
+struct write {
+    uv_write_t req;
+    struct buf data;
+};
+
+static void on_written(uv_write_t *req, int status)
+{
+    struct write *w = (struct write *)req;
+    struct conn *c = req->data;
+
+    buf_done(&w->data);
+    free(w);
+    if (status < 0)
+        conn_close(c);
+    else if (c->state == OPEN)
+        conn_mark(c); /* may read again */
+}
+
+static int conn_send(struct conn *c, struct buf *out)
+{
+    uv_stream_t *stream = (uv_stream_t *)&c->handle;
+    uv_buf_t b = uv_buf_init((char *)out->p, (unsigned)out->n);
+    int r = uv_try_write(stream, &b, 1);
+    struct write *w;
+
+    if (r < 0 && r != UV_EAGAIN)
+        return r;
+    if (r == (int)out->n) {
+        buf_done(out);
+        return 0;
+    }
+    w = mem_alloc(sizeof *w);
+    w->req.data = c;
+    w->data = *out;
+    *out = (struct buf){0};
+    r = r > 0 ? r : 0;
+    b = uv_buf_init((char *)w->data.p + r, (unsigned)(w->data.n - (size_t)r));
+    r = uv_write(&w->req, stream, &b, 1, on_written);
+    if (r < 0) {
+        buf_done(&w->data);
+        free(w);
+    }
+    return r;
+}
+
+static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *ret)
+{
+    struct conn *c = handle->data;
+
+    (void)size;
+    *ret = uv_buf_init(c->all->scratch, READ_MAX);
+}
+
+static void conn_read(struct conn *c, bool on);
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct conn *c = stream->data;
+
+    if (c->state == LEAVING && n >= 0)
+        return;
+    if (n < 0 && (n != UV_EOF || c->state == LEAVING)) {
+        conn_close(c);
+        return;
+    }
+    if (n == UV_EOF)
+        heo_session_eof(c->session);
+    else if (n > 0)
+        heo_session_feed(c->session, (struct str){buf->base, (size_t)n});
+    if (!heo_session_wants_bytes(c->session))
+        conn_read(c, false); /* libuv goes on within this turn otherwise */
+    conn_mark(c);
+}
+
+static void conn_read(struct conn *c, bool on)
+{
+    if (on == c->reading)
+        return;
+    c->reading = on;
+    if (!on)
+        uv_read_stop((uv_stream_t *)&c->handle);
+    else if (uv_read_start((uv_stream_t *)&c->handle, on_alloc, on_read) < 0)
+        conn_close(c);
+}
+
+static void on_ticker(void *arg)
+{
+    struct conn *c = arg;
+
+    if (c->state == LEAVING) {
+        conn_close(c);
+        return;
+    }
+    c->due_us = INT64_MAX;
+    heo_session_run(c->session);
+    conn_mark(c);
+}
+
+static void conn_arm(struct conn *c)
+{
+    int64_t due = heo_session_due(c->session), left;
+
+    if (due >= c->due_us) /* it rings too early at worst, and asks again */
+        return;
+    c->due_us = due;
+    left = due - clock_mono(c->all->o->clock);
+    ticker_start(c->ticker, left > 0 ? (uint64_t)(left + 999) / 1000 : 0, 0);
+}
+
+static void on_shutdown(uv_shutdown_t *req, int status)
+{
+    struct conn *c = req->data;
+
+    if (status < 0)
+        conn_close(c);
+    else if (c->state == LEAVING)
+        conn_read(c, true); /* to see it close */
+}
+
+static void conn_leave(struct conn *c)
+{
+    c->state = LEAVING;
+    conn_unclaim(c);
+    c->shutdown.data = c;
+    conn_read(c, false);
+    ticker_start(c->ticker, (uint64_t)c->all->o->tcp_linger_ms, 0);
+    if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->handle, on_shutdown) < 0)
+        conn_close(c);
+}
+
+static void conn_settle(struct conn *c)
+{
+    struct buf *out;
+    size_t queued;
+
+    if (c->state != OPEN)
+        return;
+    conn_claim(c);
+    out = heo_session_out(c->session);
+    if (out->n > 0 && conn_send(c, out) < 0) {
+        conn_close(c);
+        return;
+    }
+    if (heo_session_ended(c->session)) {
+        conn_leave(c);
+        return;
+    }
+    queued = uv_stream_get_write_queue_size((uv_stream_t *)&c->handle);
+    conn_arm(c);
+    conn_read(c, queued < UNSENT_MAX && heo_session_wants_bytes(c->session));
+}
+
+/* The system's own values are hours; a cut GPRS link must be seen sooner. */
+static int conn_tune(struct conn *c)
+{
+    static const struct {
+        int level, name, value;
+    } options[] = {
+        {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, 60}, /* s */
+        {IPPROTO_TCP, TCP_KEEPINTVL, 15},
+        {IPPROTO_TCP, TCP_KEEPCNT, 4},
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, 180 * 1000}, /* ms */
+        {IPPROTO_TCP, TCP_NODELAY, 1},
+    };
+    int fd, r = uv_fileno((uv_handle_t *)&c->handle, &fd);
+
+    for (size_t i = 0; r == 0 && i < sizeof options / sizeof *options; i++)
+        if (setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+                       sizeof options[i].value) < 0)
+            r = uv_translate_sys_error(errno);
+    return r;
+}
+
+static int address_text(const struct sockaddr_storage *a, char out[PEER_TEXT])
+{
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)a;
+    bool v6 = a->ss_family == AF_INET6;
+    char name[INET6_ADDRSTRLEN];
+    int r = uv_ip_name((const struct sockaddr *)a, name, sizeof name);
+
+    if (r == 0) /* the port lies at the same place in both families */
+        snprintf(out, PEER_TEXT, v6 ? "[%s]:%d" : "%s:%d", name,
+                 ntohs(in6->sin6_port));
+    return r;
+}
+
+/* The session cap: said once, then closed; not worth a session's memory. */
+static void conn_refuse(struct conn *c)
+{
+    static const char busy[] = "{\"t\":\"nak\",\"code\":\"busy\"}\n";
+    static struct log_limit limit;
+    uv_buf_t b = uv_buf_init((char *)busy, sizeof busy - 1);
+    struct conns *all = c->all;
+    int n = log_allowed(&limit);
+
+    all->refused++;
+    if (n)
+        log_warning("session refused, too many",
+                    "integration=%d sessions=%lld more=%d",
+                    c->host->integration_id, (long long)all->open, n - 1);
+    uv_try_write((uv_stream_t *)&c->handle, &b, 1);
+}
+
+static void conn_start(struct conn *c)
+{
+    struct sockaddr_storage a = {0};
+    int n = sizeof a;
+    char peer[PEER_TEXT];
+
+    if (uv_tcp_getpeername(&c->handle, (struct sockaddr *)&a, &n) < 0 ||
+        address_text(&a, peer) < 0 || conn_tune(c) < 0) {
+        conn_close(c); /* gone already */
+        return;
+    }
+    c->session = heo_session_new(c->host, str_of(peer), c);
+    conn_mark(c);
+}
+
+void conns_accept(struct conns *all, uv_stream_t *server,
+                  const struct heo_host *host, void (*gone)(void *arg),
+                  void *arg)
+{
+    struct conn *c = mem_alloc(sizeof *c);
+
+    c->all = all;
+    c->host = host;
+    c->gone = gone;
+    c->gone_arg = arg;
+    c->due_us = INT64_MAX;
+    c->handle.data = c;
+    c->ticker = ticker_new(all->loop, on_ticker, c);
+    uv_tcp_init(all->loop, &c->handle);
+    DL_APPEND(all->list, c);
+    all->open++;
+    if (uv_accept(server, (uv_stream_t *)&c->handle) < 0) {
+        conn_close(c);
+    } else if (all->open > all->o->tcp_sessions) {
+        conn_refuse(c);
+        conn_close(c);
+    } else {
+        all->total++;
+        conn_start(c);
+    }
+}
+
+void conns_end(struct conns *all, const struct heo_host *host)
+{
+    struct conn *c;
+
+    for (c = all->list; c; c = c->next)
+        if (c->host == host && c->state == OPEN) {
+            heo_session_end(c->session, NULL);
+            conn_mark(c);
+        }
+}
+
+void conns_close(struct conns *all)
+{
+    struct conn *c;
+
+    for (c = all->list; c; c = c->next)
+        conn_close(c);
+}
+
+void conns_stats(const struct conns *all, struct ingest_stats *s)
+{
+    s->sessions += all->open;
+    s->sessions_total += all->total;
+    s->sessions_refused += all->refused;
+}

@@ -1,0 +1,29 @@
+/*
+ * conn.h - the TCP connections of all listeners, each with its session.
+ * One session per meter: a newer one ends the older. Loop thread only.
+ */
+#pragma once
+
+#include "ingest/heo_session.h"
+
+struct conns; /* opaque */
+
+/* *o must outlive it. */
+struct conns *conns_new(uv_loop_t *loop, const struct ingest_options *o);
+/* Only when no connection is left. `done` when it is closed. */
+void conns_free(struct conns *all, void (*done)(void *arg), void *arg);
+
+/* Takes the next connection of `server`, or refuses it when there are
+ * tcp_sessions already. `gone` runs once, later: *host is used no more. */
+void conns_accept(struct conns *all, uv_stream_t *server,
+                  const struct heo_host *host, void (*gone)(void *arg),
+                  void *arg);
+/* Nothing more is read from the meters of this host; closed when what was
+ * read is answered. */
+void conns_end(struct conns *all, const struct heo_host *host);
+void conns_close(struct conns *all); /* all, as they are */
+void conns_stats(const struct conns *all, struct ingest_stats *s); /* adds */
+
+/* For heo_host: `changed` and `rtt_us`. */
+void conn_mark(void *arg);
+int64_t conn_rtt_us(void *arg);

@@ -1,0 +1,346 @@
+/*
+ * directory.c - see directory.h. One array of meters and four hash indexes of
+ * 32-bit places into it: about 120 bytes a meter, where a pointer-chained
+ * table of the usual kind (uthash: 56 bytes a key) would take three times that.
+ * An index holds one slot per distinct key; meters that share a key (a serial
+ * in two tenants) form a chain, so that equal keys cannot slow a lookup down.
+ * The hash is keyed (SipHash): a tenant cannot choose serials that collide.
+ */
+#include "ingest/directory.h"
+#include "schema/frame.h"
+#include "server/base/err.h"
+#include "server/base/mem.h"
+#include <sodium.h>
+#include <stdlib.h>
+#include <uthash.h>
+
+enum key { BY_METER, BY_EUI, BY_TENANT_SERIAL, BY_SERIAL, KEYS };
+enum { SLOTS_FIRST = 64, HASHED_MAX = 256 };
+#define NOWHERE UINT32_MAX /* no node */
+
+struct node {
+    struct meter_entry m;
+    uint32_t next[KEYS]; /* same key; of an unused node next[0]: next unused */
+};
+
+struct index {
+    uint32_t *slots; /* head of a chain, or NOWHERE; linear probing */
+    uint32_t mask, used;
+};
+
+struct word { /* an interned string */
+    UT_hash_handle hh;
+    char text[];
+};
+
+struct directory {
+    struct node *nodes;
+    uint32_t n, cap, unused, meters;
+    struct index index[KEYS];
+    uint8_t secret[crypto_shorthash_KEYBYTES];
+    struct word *words;
+    struct integration *integrations;
+    uint32_t n_integrations;
+    bool loaded;
+};
+
+/* -- keys ------------------------------------------------------------------ */
+
+static bool has_key(enum key k, const struct meter_entry *m)
+{
+    switch (k) {
+    case BY_METER:
+        return true;
+    case BY_EUI:
+        return m->dev_eui != 0;
+    default:
+        return m->serial.n > 0;
+    }
+}
+
+static bool same_key(enum key k, const struct meter_entry *a,
+                     const struct meter_entry *b)
+{
+    if (k != BY_SERIAL && a->tenant_id != b->tenant_id)
+        return false;
+    switch (k) {
+    case BY_METER:
+        return a->meter_id == b->meter_id;
+    case BY_EUI:
+        return a->dev_eui == b->dev_eui;
+    default:
+        return str_eq(a->serial, b->serial);
+    }
+}
+
+static uint64_t hash_key(const struct directory *d, enum key k,
+                         const struct meter_entry *m)
+{
+    uint8_t in[16 + HASHED_MAX] = {(uint8_t)k};
+    uint8_t out[crypto_shorthash_BYTES];
+    size_t n = 16;
+    uint64_t hash;
+
+    if (k != BY_SERIAL)
+        memcpy(in + 1, &m->tenant_id, 4);
+    if (k == BY_METER)
+        memcpy(in + 5, &m->meter_id, 4);
+    if (k == BY_EUI)
+        memcpy(in + 5, &m->dev_eui, 8);
+    if (k == BY_TENANT_SERIAL || k == BY_SERIAL) {
+        /* Longer serials differ soon enough, or share a probe sequence. */
+        size_t part = m->serial.n < HASHED_MAX ? m->serial.n : HASHED_MAX;
+        memcpy(in + n, m->serial.p, part);
+        n += part;
+    }
+    crypto_shorthash(out, in, n, d->secret);
+    memcpy(&hash, out, sizeof(hash));
+    return hash;
+}
+
+/* -- indexes --------------------------------------------------------------- */
+
+/* The slot of that key, or the empty one where it would go. */
+static uint32_t slot_of(const struct directory *d, enum key k,
+                        const struct meter_entry *m)
+{
+    const struct index *x = &d->index[k];
+    uint32_t i = (uint32_t)hash_key(d, k, m) & x->mask;
+
+    while (x->slots[i] != NOWHERE && !same_key(k, &d->nodes[x->slots[i]].m, m))
+        i = (i + 1) & x->mask;
+    return i;
+}
+
+static const struct node *find(const struct directory *d, enum key k,
+                               const struct meter_entry *m)
+{
+    if (!d->index[k].slots)
+        return NULL;
+    uint32_t head = d->index[k].slots[slot_of(d, k, m)];
+    return head == NOWHERE ? NULL : &d->nodes[head];
+}
+
+/* Twice the slots, as soon as two thirds are used. */
+static void index_grow(struct directory *d, enum key k)
+{
+    struct index *x = &d->index[k];
+    uint32_t slots = x->slots ? x->mask + 1 : 0;
+
+    if (slots && (uint64_t)x->used * 3 < (uint64_t)slots * 2)
+        return;
+    struct index old = *x;
+    x->mask = slots ? 2 * slots - 1 : SLOTS_FIRST - 1;
+    x->slots = mem_grow(NULL, (size_t)x->mask + 1, sizeof(*x->slots));
+    memset(x->slots, 0xff, ((size_t)x->mask + 1) * sizeof(*x->slots));
+    for (uint32_t i = 0; i < slots; i++)
+        if (old.slots[i] != NOWHERE)
+            x->slots[slot_of(d, k, &d->nodes[old.slots[i]].m)] = old.slots[i];
+    free(old.slots);
+}
+
+static void index_add(struct directory *d, enum key k, uint32_t at)
+{
+    struct index *x = &d->index[k];
+
+    index_grow(d, k);
+    uint32_t slot = slot_of(d, k, &d->nodes[at].m);
+    x->used += x->slots[slot] == NOWHERE;
+    d->nodes[at].next[k] = x->slots[slot];
+    x->slots[slot] = at;
+}
+
+/* Empties a slot and moves up what probed past it (Knuth, 6.4, R). */
+static void slot_empty(struct directory *d, enum key k, uint32_t hole)
+{
+    struct index *x = &d->index[k];
+
+    x->used--;
+    for (uint32_t i = (hole + 1) & x->mask; x->slots[i] != NOWHERE;
+         i = (i + 1) & x->mask) {
+        uint32_t home =
+            (uint32_t)hash_key(d, k, &d->nodes[x->slots[i]].m) & x->mask;
+        if (((i - home) & x->mask) < ((i - hole) & x->mask))
+            continue;
+        x->slots[hole] = x->slots[i];
+        hole = i;
+    }
+    x->slots[hole] = NOWHERE;
+}
+
+static void index_drop(struct directory *d, enum key k, uint32_t at)
+{
+    uint32_t slot = slot_of(d, k, &d->nodes[at].m);
+    uint32_t *link = &d->index[k].slots[slot];
+
+    if (*link == at && d->nodes[at].next[k] == NOWHERE) {
+        slot_empty(d, k, slot);
+        return;
+    }
+    while (*link != at)
+        link = &d->nodes[*link].next[k];
+    *link = d->nodes[at].next[k];
+}
+
+/* -- meters ---------------------------------------------------------------- */
+
+static const char *intern(struct directory *d, const char *text)
+{
+    struct word *w = NULL;
+
+    if (!text)
+        return NULL;
+    size_t n = strlen(text);
+    HASH_FIND(hh, d->words, text, n, w);
+    if (!w) {
+        w = mem_alloc(sizeof(*w) + n + 1);
+        memcpy(w->text, text, n);
+        HASH_ADD_KEYPTR(hh, d->words, w->text, n, w);
+    }
+    return w->text;
+}
+
+static uint32_t node_new(struct directory *d)
+{
+    uint32_t at = d->unused;
+
+    if (at != NOWHERE) {
+        d->unused = d->nodes[at].next[0];
+        return at;
+    }
+    if (d->n == d->cap) {
+        d->cap = d->cap ? 2 * d->cap : 64;
+        d->nodes = mem_grow(d->nodes, d->cap, sizeof(*d->nodes));
+    }
+    return d->n++;
+}
+
+void directory_put_meter(struct directory *d, const struct meter_entry *m)
+{
+    struct meter_entry copy = *m; /* *m may be ours, about to be dropped */
+
+    copy.serial.p = mem_strndup(m->serial.p, m->serial.n);
+    copy.codec = intern(d, m->codec);
+    copy.zone = intern(d, m->zone);
+    directory_drop_meter(d, copy.tenant_id, copy.meter_id);
+
+    uint32_t at = node_new(d);
+    d->nodes[at].m = copy;
+    for (enum key k = 0; k < KEYS; k++)
+        if (has_key(k, &copy))
+            index_add(d, k, at);
+    d->meters++;
+}
+
+void directory_drop_meter(struct directory *d, int32_t tenant, int32_t meter)
+{
+    struct meter_entry key = {.tenant_id = tenant, .meter_id = meter};
+    const struct node *node = find(d, BY_METER, &key);
+
+    if (!node)
+        return;
+    uint32_t at = (uint32_t)(node - d->nodes);
+    for (enum key k = 0; k < KEYS; k++)
+        if (has_key(k, &node->m))
+            index_drop(d, k, at);
+    free((char *)node->m.serial.p);
+    d->nodes[at].m = (struct meter_entry){0};
+    d->nodes[at].next[0] = d->unused;
+    d->unused = at;
+    d->meters--;
+}
+
+const struct meter_entry *directory_by_eui(const struct directory *d,
+                                           int32_t tenant, uint64_t dev_eui)
+{
+    struct meter_entry key = {.tenant_id = tenant, .dev_eui = dev_eui};
+    const struct node *node = dev_eui ? find(d, BY_EUI, &key) : NULL;
+
+    return node ? &node->m : NULL;
+}
+
+int directory_by_serial(const struct directory *d, int32_t tenant,
+                        struct str serial, const struct meter_entry **ret)
+{
+    struct meter_entry key = {.tenant_id = tenant, .serial = serial};
+    enum key k = tenant == TENANT_PLATFORM ? BY_SERIAL : BY_TENANT_SERIAL;
+    const struct node *node = serial.n ? find(d, k, &key) : NULL;
+
+    if (!node)
+        return ERR_UNKNOWN;
+    if (node->next[k] != NOWHERE)
+        return ERR_CONFLICT;
+    *ret = &node->m;
+    return 0;
+}
+
+/* -- integrations ---------------------------------------------------------- */
+
+static void integrations_free(struct directory *d)
+{
+    for (uint32_t i = 0; i < d->n_integrations; i++) {
+        struct integration *in = &d->integrations[i];
+        char *texts[] = {in->name,     in->url,         in->username,
+                         in->password, in->ca_file,     in->cert_file,
+                         in->key_file, in->topic_prefix};
+        for (size_t t = 0; t < sizeof(texts) / sizeof(*texts); t++)
+            free(texts[t]);
+    }
+    free(d->integrations);
+}
+
+void directory_put_integrations(struct directory *d, struct integration *list,
+                                uint32_t n)
+{
+    integrations_free(d);
+    d->integrations = list;
+    d->n_integrations = n;
+    d->loaded = true;
+}
+
+const struct integration *directory_integrations(const struct directory *d,
+                                                 uint32_t *n)
+{
+    *n = d->n_integrations;
+    return d->integrations;
+}
+
+/* -- the whole ------------------------------------------------------------- */
+
+struct directory *directory_new(void)
+{
+    struct directory *d = mem_alloc(sizeof(*d));
+
+    d->unused = NOWHERE;
+    crypto_shorthash_keygen(d->secret);
+    return d;
+}
+
+void directory_free(struct directory *d)
+{
+    struct word *w, *next;
+
+    if (!d)
+        return;
+    for (uint32_t i = 0; i < d->n; i++)
+        free((char *)d->nodes[i].m.serial.p);
+    free(d->nodes);
+    for (enum key k = 0; k < KEYS; k++)
+        free(d->index[k].slots);
+    HASH_ITER (hh, d->words, w, next) {
+        HASH_DEL(d->words, w);
+        free(w);
+    }
+    integrations_free(d);
+    free(d);
+}
+
+bool directory_loaded(const struct directory *d)
+{
+    return d->loaded;
+}
+
+uint32_t directory_meters(const struct directory *d)
+{
+    return d->meters;
+}

@@ -1,0 +1,80 @@
+/*
+ * ingest.c - one face for the ways in: the MQTT bridges (mqtt.c) and the TCP
+ * listeners (tcp.c).
+ */
+#include "ingest/ingest.h"
+#include "ingest/mqtt.h"
+#include "ingest/tcp.h"
+#include "server/base/mem.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+struct ingest {
+    struct directory *directory;
+    struct mqtt *mqtt;
+    struct tcp *tcp;
+    int stopping; /* ways in that are not closed yet */
+    void (*done)(void *arg);
+    void *done_arg;
+};
+
+int ingest_new(uv_loop_t *loop, struct journal *j, struct directory *d,
+               const struct ingest_options *o, struct ingest **ret)
+{
+    struct ingest *in = mem_alloc(sizeof *in);
+
+    signal(SIGPIPE, SIG_IGN); /* a meter or bridge that went is an error code */
+    in->directory = d;
+    in->mqtt = mqtt_new(loop, j, o);
+    in->tcp = tcp_new(loop, j, d, o);
+    *ret = in;
+    return 0;
+}
+
+void ingest_apply(struct ingest *in)
+{
+    uint32_t n = 0;
+    const struct integration *list = directory_integrations(in->directory, &n);
+
+    mqtt_apply(in->mqtt, list, n);
+    tcp_apply(in->tcp, list, n);
+}
+
+static void on_stopped(void *arg)
+{
+    struct ingest *in = arg;
+
+    if (--in->stopping == 0)
+        in->done(in->done_arg);
+}
+
+void ingest_stop(struct ingest *in, void (*done)(void *arg), void *arg)
+{
+    in->done = done;
+    in->done_arg = arg;
+    in->stopping = 2;
+    mqtt_stop(in->mqtt, on_stopped, in);
+    tcp_stop(in->tcp, on_stopped, in);
+}
+
+void ingest_free(struct ingest *in)
+{
+    if (!in)
+        return;
+    mqtt_free(in->mqtt);
+    tcp_free(in->tcp);
+    free(in);
+}
+
+void ingest_stats(const struct ingest *in, struct ingest_stats *ret)
+{
+    *ret = (struct ingest_stats){0};
+    mqtt_stats(in->mqtt, ret);
+    tcp_stats(in->tcp, ret);
+}
+
+int ingest_listener_port(const struct ingest *in, int32_t integration_id)
+{
+    return tcp_port(in->tcp, integration_id);
+}

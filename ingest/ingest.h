@@ -1,0 +1,55 @@
+/*
+ * ingest.h - everything that brings frames in: MQTT bridges and TCP listeners,
+ * one per integration row. Frames pass admit and the journal; only then they
+ * are acknowledged. Loop thread only.
+ */
+#pragma once
+
+#include "ingest/directory.h"
+#include "ingest/journal.h"
+#include "schema/frame.h"
+
+struct ingest; /* opaque */
+
+struct ingest_options {
+    const char *program;    /* path of headend itself, for `headend bridge` */
+    const char *tcp_listen; /* shared listener "127.0.0.1:4460"; "" for none */
+    int64_t tcp_line_max;   /* bytes of one HEO-JSON object */
+    int64_t tcp_depth_max;  /* nesting */
+    int64_t tcp_rate;       /* frames per second and session (burst: 10 s) */
+    int64_t tcp_idle_ms;    /* silence before a session ends */
+    int64_t tcp_bye_ms;     /* quiet after the last ack before "bye" */
+    int64_t tcp_linger_ms;  /* after "bye", before the close */
+    int64_t tcp_sessions;   /* most sessions at once, all listeners */
+    int64_t
+        mqtt_message_max; /* bytes; longer ones are rejected with a sample */
+    const struct clock *clock;
+};
+
+int ingest_new(uv_loop_t *loop, struct journal *j, struct directory *d,
+               const struct ingest_options *o, struct ingest **ret);
+
+/* Starts, restarts (revision changed) and stops bridges and listeners until
+ * they match directory_integrations(). A listener that cannot bind is logged,
+ * counted, and tried again every few seconds. */
+void ingest_apply(struct ingest *in);
+
+/* Stops taking frames, waits for acks under way; `done` when all is closed. */
+void ingest_stop(struct ingest *in, void (*done)(void *arg), void *arg);
+void ingest_free(struct ingest *in); /* after done */
+
+/* Counters since start; per transport: 0 MQTT, 1 TCP. */
+struct ingest_stats {
+    int64_t frames[2];   /* admitted to the journal */
+    int64_t rejected[2]; /* refused at the door (also journaled, sampled) */
+    int64_t acked[2];
+    int64_t sessions, sessions_total; /* TCP */
+    int64_t sessions_refused;         /* there were tcp_sessions already */
+    int64_t listeners_down;           /* cannot bind now */
+    int64_t bridges, bridges_connected, bridge_restarts;
+};
+void ingest_stats(const struct ingest *in, struct ingest_stats *ret);
+
+/* Bound address of the listener of an integration (0: the shared one), for
+ * tests and the start-up line; ERR_UNKNOWN while it is not bound. */
+int ingest_listener_port(const struct ingest *in, int32_t integration_id);

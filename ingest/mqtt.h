@@ -1,0 +1,20 @@
+/*
+ * mqtt.h - the server's side of the MQTT bridges: one `headend bridge` child
+ * per slot of an MQTT integration, spoken to over a socketpair, restarted when
+ * it ends. A frame is answered only when the journal has it. Loop thread only.
+ */
+#pragma once
+
+#include "ingest/ingest.h"
+
+struct mqtt; /* opaque */
+
+struct mqtt *mqtt_new(uv_loop_t *loop, struct journal *j,
+                      const struct ingest_options *o);
+/* Makes the running bridges match the enabled MQTT integrations of the list
+ * (others are ignored): start, restart when `revision` changed, stop. */
+void mqtt_apply(struct mqtt *m, const struct integration *list, uint32_t n);
+void mqtt_stop(struct mqtt *m, void (*done)(void *), void *arg);
+void mqtt_free(struct mqtt *m); /* after done */
+/* Adds to *s. */
+void mqtt_stats(const struct mqtt *m, struct ingest_stats *s);

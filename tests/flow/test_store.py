@@ -1,0 +1,100 @@
+"""What the store promises: money-safe conflicts, exactly-once effect, and no
+frame that can stop the frames behind it."""
+
+from decimal import Decimal
+
+import pytest
+from harness import wait_until
+
+SERIAL = "24000123"
+AT = "2024-01-11T12:00:00+03:00"
+
+
+@pytest.fixture
+def gas(site, demo):
+    demo.gas = demo.meter(SERIAL, model="heo-g4", zone="Europe/Moscow")
+    site.start()
+    return demo
+
+
+def send(site, seq, value, at=AT):
+    with site.gas_meter(SERIAL) as meter:
+        meter.hello()
+        answer = meter.ask({"t": "data", "seq": seq, "kind": "hour",
+                            "cols": ["ts", "v_work"], "rows": [[at, value]]})
+        assert answer == {"t": "ack", "seq": seq, "n": 1}
+
+
+def volumes(site, view):
+    return site.sql(f"SELECT revision, value FROM {view} WHERE "
+                    "obis = '7-0:3.0.0' ORDER BY time, revision")
+
+
+def everything(site):
+    """All that a second run of the journal must leave as it is."""
+    return [site.sql(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4") for table
+            in ("frame", "capture", "event", "ledger", "clock_sample")]
+
+
+def test_other_values_for_one_time_become_a_revision_and_an_event(site, gas):
+    for seq, value in enumerate(["4706.0000", "4710.0000", "4706.0000",
+                                 "4710.0000"], start=1):
+        send(site, seq, value)
+    site.check_balance()
+    first, second = Decimal("4706"), Decimal("4710")
+    assert volumes(site, "reading") == [(0, first), (1, second)]
+    assert volumes(site, "reading_current") == [(1, second)]
+    assert site.sql("SELECT count(*) FROM event WHERE "
+                    "code = 'reading.conflict'") == [(1,)]
+    # The third and fourth brought nothing new.
+    assert site.sql("SELECT fate FROM frame WHERE counter IS NOT NULL "
+                    "ORDER BY counter") == [(1,), (1,), (2,), (2,)]
+
+
+def test_running_the_journal_again_changes_nothing(site, gas):
+    for seq, value in enumerate(["4706", "4708", "4708"], start=1):
+        send(site, seq, value)
+    site.check_balance()
+    before = everything(site)
+    site.headend.stop()
+    site.sql("UPDATE journal SET cursor = 0")
+    site.start()
+    site.check_balance()
+    assert everything(site) == before
+
+
+def test_a_frame_that_postgresql_refuses_is_set_aside_alone(site, gas):
+    site.sql("ALTER TABLE capture ADD CONSTRAINT unlucky "
+             "CHECK (values[1] <> 130000)")
+    for seq, value in enumerate(["12", "13", "14"], start=1):
+        send(site, seq, value, f"2024-01-11T1{seq}:00:00Z")
+    site.check_balance()
+    assert volumes(site, "reading") == [(0, 12), (0, 14)]
+    reason, detail = site.sql("SELECT reason, detail FROM quarantine")[0]
+    assert reason == "store_refused" and "unlucky" in detail
+    site.sql("ALTER TABLE capture DROP CONSTRAINT unlucky")
+    site.headend.cli("replay", "--tenant", "demo", "--all")
+    assert volumes(site, "reading") == [(0, 12), (0, 13), (0, 14)]
+    assert site.sql("SELECT count(*) FROM quarantine") == [(0,)]
+
+
+def test_damage_in_the_journal_costs_the_damaged_record_only(site, cluster,
+                                                             gas):
+    cluster.stop()
+    try:
+        for seq, value in enumerate(["12", "13", "14"], start=1):
+            send(site, seq, value, f"2024-01-11T1{seq}:00:00Z")
+        site.headend.kill()
+        segment = sorted((site.headend.dir / "journal").glob("*.seg"))[0]
+        data = bytearray(segment.read_bytes())
+        at = data.index(b'"2024-01-11T12:00:00Z", "13"')
+        data[at + 25] ^= 0x40
+        segment.write_bytes(data)
+    finally:
+        cluster.start()
+    site.start()
+    wait_until(site.drained)
+    assert volumes(site, "reading") == [(0, 12), (0, 14)]
+    rows = site.sql("SELECT tenant_id, reason FROM quarantine")
+    assert rows == [(0, "journal_damaged")]
+    assert "journal damaged" in site.headend.log()
