@@ -228,10 +228,13 @@ static int open_journal(struct server *v)
         s->journal_sync == SYNC_INTERVAL ? (int)s->journal_interval_ms : 0,
         &clock_system};
     int err = journal_open(&v->loop, &o, &v->journal, &found);
+    const char *why = err == ERR_AWAY    ? "another headend uses it"
+                      : err == ERR_RANGE ? "journal.quota must be at least "
+                                           "twice journal.segment_size, that "
+                                           "a multiple of 4 KiB"
+                                         : err_text(err);
     if (err < 0)
-        return cli_fail("journal.dir %s: %s (%s)", s->journal_dir,
-                        err == ERR_AWAY ? "another headend uses it"
-                                        : err_text(err),
+        return cli_fail("journal.dir %s: %s (%s)", s->journal_dir, why,
                         err_name(err));
     log_info("journal opened", "dir=%s first=%lld end=%lld torn_bytes=%lld",
              s->journal_dir, (long long)found.first, (long long)found.end,
@@ -249,7 +252,11 @@ static int open_http(struct server *v)
     int err = http_listen(&v->loop, &o, &v->http);
     if (err < 0)
         return cli_fail("http.listen %s: %s (%s)", s->http_listen,
-                        err_text(err), err_name(err));
+                        err == ERR_FORMAT
+                            ? "write address:port, as in 127.0.0.1:8080 or "
+                              "[::1]:8080"
+                            : err_text(err),
+                        err_name(err));
     deps.http = v->http;
     err = api_new(&deps, &v->api);
     return err < 0 ? cli_fail("API: %s", err_text(err)) : 0;
