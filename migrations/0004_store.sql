@@ -141,15 +141,11 @@ BEGIN
         SET frame_id = excluded.frame_id, seen_at = excluded.seen_at
         WHERE k.seen_at NOT BETWEEN excluded.seen_at - p_window
                                 AND excluded.seen_at + p_window;
-    UPDATE stage_frame f SET fate = 2, duplicate_of = k.frame_id, record = NULL
-    FROM frame_key k
-    WHERE k.tenant_id = f.tenant_id AND k.key = f.key AND k.frame_id <> f.frame_id
-      AND k.seen_at BETWEEN f.frame_time - p_window AND f.frame_time + p_window;
-    IF FOUND THEN
-        DELETE FROM stage_capture c USING stage_frame f
-            WHERE f.frame_id = c.frame_id AND f.fate = 2;
+    GET DIAGNOSTICS fresh = ROW_COUNT;
+    SELECT count(f.key) INTO staged FROM stage_frame f;
+    IF fresh < staged THEN
+        PERFORM store_duplicates(p_window);
     END IF;
-
     SELECT count(*) INTO staged FROM stage_capture;
     INSERT INTO capture (time, received_at, meter_time, frame_id, profile_id,
         tenant_id, meter_id, quality, uncertainty_ms, codec_version_id, values,
@@ -180,6 +176,19 @@ BEGIN
     ON CONFLICT DO NOTHING;
 
     RETURN QUERY SELECT * FROM store_frames(p_journal IS NULL);
+END $$;
+
+-- Some frames' keys are known: those frames are duplicates, unless the key is
+-- their own (a journal run again) or lies outside the window.
+CREATE FUNCTION store_duplicates(p_window interval) RETURNS void
+LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    UPDATE stage_frame f SET fate = 2, duplicate_of = k.frame_id, record = NULL
+    FROM frame_key k
+    WHERE k.tenant_id = f.tenant_id AND k.key = f.key AND k.frame_id <> f.frame_id
+      AND k.seen_at BETWEEN f.frame_time - p_window AND f.frame_time + p_window;
+    DELETE FROM stage_capture c USING stage_frame f
+        WHERE f.frame_id = c.frame_id AND f.fate = 2;
 END $$;
 
 -- Some staged captures met others at their key. Equal values: a duplicate.
@@ -241,6 +250,26 @@ BEGIN
     WHERE f.frame_id = d.staged AND f.fate = 1;
 END $$;
 
+-- A frame that no tenant could be named for, replayed after its meter was
+-- registered, moves to the meter's tenant with all that is written of it.
+CREATE FUNCTION adopt_frames() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO ledger AS l (tenant_id, minute, quarantined)
+    SELECT side.tenant_id, date_trunc('minute', f.received_at), sum(side.n)
+    FROM stage_frame f
+    JOIN frame o USING (received_at, frame_id)
+    CROSS JOIN LATERAL (VALUES (o.tenant_id, -1), (f.tenant_id, 1)) AS side (tenant_id, n)
+    WHERE o.tenant_id <> f.tenant_id
+    GROUP BY 1, 2
+    ON CONFLICT (tenant_id, minute) DO UPDATE
+        SET quarantined = l.quarantined + excluded.quarantined;
+    UPDATE quarantine q SET tenant_id = f.tenant_id FROM stage_frame f
+        WHERE q.frame_id = f.frame_id AND q.tenant_id <> f.tenant_id;
+    UPDATE frame o SET tenant_id = f.tenant_id FROM stage_frame f
+        WHERE o.received_at = f.received_at AND o.frame_id = f.frame_id
+          AND o.tenant_id <> f.tenant_id;
+END $$;
+
 -- Writes the frames' rows, quarantine and ledger. A frame that is there already
 -- (a journal replayed) changes nothing; in a replay from quarantine a frame
 -- leaves quarantine when its fate is another now.
@@ -250,6 +279,7 @@ LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 BEGIN
     IF p_replay THEN
+        PERFORM adopt_frames();
         DELETE FROM quarantine q USING stage_frame f
             WHERE q.tenant_id = f.tenant_id AND q.frame_id = f.frame_id AND f.fate <> 3;
         UPDATE quarantine q SET reason = f.reason, detail = f.detail, meter_id = f.meter_id

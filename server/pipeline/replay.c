@@ -139,6 +139,7 @@ static void chunk_start(struct replay *r)
     r->n = 0;
     arena_reset(r->keep);
     store_batch_reset(r->batch);
+    store_batch_tenant(r->batch, r->o.tenant_id);
     snprintf(tenant, sizeof tenant, "%d", r->o.tenant_id);
     snprintf(frame, sizeof frame, "%lld", (long long)r->o.frame_id);
     snprintf(after, sizeof after, "%lld", (long long)r->after);

@@ -74,7 +74,7 @@ uint32_t store_batch_frames(const struct store_batch *b)
     return b->n_frames;
 }
 
-static void tenant_seen(struct store_batch *b, int32_t tenant)
+void store_batch_tenant(struct store_batch *b, int32_t tenant)
 {
     for (uint32_t i = 0; i < b->n_tenants; i++)
         if (b->tenants[i] == tenant)
@@ -118,7 +118,7 @@ void store_batch_frame(struct store_batch *b, const struct frame_row *r)
 
     b->last = *r;
     b->n_frames++;
-    tenant_seen(b, f->tenant_id);
+    store_batch_tenant(b, f->tenant_id);
     copy_row(o, 27);
     copy_time(o, f->received_us);
     copy_time(o, r->heard_us);

@@ -43,6 +43,8 @@ struct store_batch; /* opaque */
 struct store_batch *store_batch_new(void);
 void store_batch_free(struct store_batch *b);
 void store_batch_reset(struct store_batch *b);
+/* The transaction sees this tenant beside those of its frames. */
+void store_batch_tenant(struct store_batch *b, int32_t tenant_id);
 void store_batch_frame(struct store_batch *b, const struct frame_row *f);
 /* Of the frame that was added last. *c must live until the seal. */
 void store_batch_capture(struct store_batch *b, const struct capture *c);

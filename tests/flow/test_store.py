@@ -98,3 +98,19 @@ def test_damage_in_the_journal_costs_the_damaged_record_only(site, cluster,
     rows = site.sql("SELECT tenant_id, reason FROM quarantine")
     assert rows == [(0, "journal_damaged")]
     assert "journal damaged" in site.headend.log()
+
+
+def test_a_strangers_frame_moves_to_its_tenant_when_replayed(site, demo):
+    """On the shared listener an unknown serial belongs to nobody yet."""
+    site.start()
+    with site.gas_meter(SERIAL) as meter:
+        assert meter.ask({"t": "hello", "v": 1, "sn": SERIAL, "bat": 87,
+                          "clk": AT}) == {"t": "nak", "code": "unknown_device"}
+    wait_until(lambda: site.fates(0) == {"quarantined": 1})
+    meter_id = demo.meter(SERIAL, model="heo-g4")
+    said = site.headend.cli("replay", "--tenant", "platform", "--all")
+    assert "1 frames: 1 stored" in said
+    assert site.fates(0) == {} and demo.fates() == {"stored": 1}
+    assert demo.readings(meter_id)
+    assert site.sql("SELECT count(*) FROM quarantine") == [(0,)]
+    site.check_balance()
