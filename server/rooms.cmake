@@ -19,10 +19,10 @@ room(server/store
   USES base loop schema NEEDS PkgConfig::pq)
 include(migrations/embed.cmake)
 room(ingest
-  SOURCES segment.c reader.c journal_dir.c journal.c admit.c directory.c uplink.c chirpstack.c tts.c
-          link.c
-          replies.c heo_session.c conn.c tcp.c mqtt.c slot.c ingest.c
-  USES base loop http schema)
+  SOURCES segment.c reader.c journal_dir.c journal.c admit.c directory.c
+          uplink.c chirpstack.c tts.c link.c slot.c mqtt.c
+          replies.c heo_session.c conn.c tcp.c ingest.c
+  USES base loop schema)
 room(ingest/bridge SOURCES bridge.c broker.c USES base loop ingest NEEDS ${PAHO_MQTT})
 room(server/pipeline
   SOURCES feed.c stage.c capture.c pipeline.c replay.c
