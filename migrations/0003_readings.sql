@@ -41,7 +41,7 @@ CREATE TABLE frame (
 CREATE INDEX frame_by_id ON frame USING brin (frame_id int8_minmax_multi_ops)
     WITH (pages_per_range = 16);
 CALL protect('frame');
-GRANT SELECT, INSERT, UPDATE ON frame TO headend_server;
+GRANT SELECT, INSERT, DELETE ON frame TO headend_server;
 
 -- What tells frames apart. A key counts for the dedup window around seen_at.
 CREATE TABLE frame_key (

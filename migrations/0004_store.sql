@@ -175,7 +175,10 @@ BEGIN
     WHERE f.clock IS NOT NULL AND f.meter_id IS NOT NULL AND f.fate = 1
     ON CONFLICT DO NOTHING;
 
-    RETURN QUERY SELECT * FROM store_frames(p_journal IS NULL);
+    IF p_journal IS NULL THEN
+        PERFORM take_back_frames();
+    END IF;
+    RETURN QUERY SELECT * FROM store_frames();
 END $$;
 
 -- Some frames' keys are known: those frames are duplicates, unless the key is
@@ -250,56 +253,37 @@ BEGIN
     WHERE f.frame_id = d.staged AND f.fate = 1;
 END $$;
 
--- A frame that no tenant could be named for, replayed after its meter was
--- registered, moves to the meter's tenant with all that is written of it.
-CREATE FUNCTION adopt_frames() RETURNS void LANGUAGE plpgsql AS $$
+-- A replay begins here: what was written of the staged frames when they went to
+-- quarantine is taken back, also from the platform tenant, if their meter was
+-- registered meanwhile. What another replay has stored already stays; two
+-- replays go one after the other, and take the ledger's rows in the order in
+-- which live batches take them.
+CREATE FUNCTION take_back_frames() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('headend replay'));
+    DELETE FROM quarantine q USING stage_frame f WHERE q.frame_id = f.frame_id;
+    WITH gone AS (
+        DELETE FROM frame o USING stage_frame f
+        WHERE o.received_at = f.received_at AND o.frame_id = f.frame_id AND o.fate = 3
+        RETURNING o.tenant_id, o.received_at
+    )
     INSERT INTO ledger AS l (tenant_id, minute, quarantined)
-    SELECT side.tenant_id, date_trunc('minute', f.received_at), sum(side.n)
-    FROM stage_frame f
-    JOIN frame o USING (received_at, frame_id)
-    CROSS JOIN LATERAL (VALUES (o.tenant_id, -1), (f.tenant_id, 1)) AS side (tenant_id, n)
-    WHERE o.tenant_id <> f.tenant_id
-    GROUP BY 1, 2
+    SELECT g.tenant_id, date_trunc('minute', g.received_at), -count(*)
+    FROM gone g GROUP BY 1, 2 ORDER BY 1, 2
     ON CONFLICT (tenant_id, minute) DO UPDATE
         SET quarantined = l.quarantined + excluded.quarantined;
-    UPDATE quarantine q SET tenant_id = f.tenant_id FROM stage_frame f
-        WHERE q.frame_id = f.frame_id AND q.tenant_id <> f.tenant_id;
-    UPDATE frame o SET tenant_id = f.tenant_id FROM stage_frame f
-        WHERE o.received_at = f.received_at AND o.frame_id = f.frame_id
-          AND o.tenant_id <> f.tenant_id;
 END $$;
 
--- Writes the frames' rows, quarantine and ledger. A frame that is there already
--- (a journal replayed) changes nothing; in a replay from quarantine a frame
--- leaves quarantine when its fate is another now.
-CREATE FUNCTION store_frames(p_replay boolean)
+-- Writes the frames' rows, quarantine and ledger, and says what became of them.
+-- A frame that is there already (a journal run again) changes nothing.
+CREATE FUNCTION store_frames()
 RETURNS TABLE (tenant_id int, fate smallint, frames bigint, readings bigint)
 LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 BEGIN
-    IF p_replay THEN
-        PERFORM adopt_frames();
-        DELETE FROM quarantine q USING stage_frame f
-            WHERE q.tenant_id = f.tenant_id AND q.frame_id = f.frame_id AND f.fate <> 3;
-        UPDATE quarantine q SET reason = f.reason, detail = f.detail, meter_id = f.meter_id
-            FROM stage_frame f
-            WHERE q.tenant_id = f.tenant_id AND q.frame_id = f.frame_id AND f.fate = 3;
-    ELSE
-        INSERT INTO quarantine (tenant_id, frame_id, received_at, meter_id,
-            reason, detail, record)
-        SELECT f.tenant_id, f.frame_id, f.received_at, f.meter_id, f.reason,
-            f.detail, f.record
-        FROM stage_frame f WHERE f.fate = 3
-        ON CONFLICT DO NOTHING;
-    END IF;
     RETURN QUERY
-    WITH replayed AS (
-        SELECT f.tenant_id, f.received_at, f.frame_id, o.fate AS was
-        FROM stage_frame f JOIN frame o USING (tenant_id, received_at, frame_id)
-        WHERE p_replay
-    ), written AS (
-        INSERT INTO frame AS old (received_at, frame_time, frame_id, duplicate_of,
+    WITH written AS (
+        INSERT INTO frame (received_at, frame_time, frame_id, duplicate_of,
             counter, gateway, tenant_id, integration_id, meter_id, port, size,
             frames, codec_version, rssi, snr, source, fate, codec, peer, reason,
             detail, extras, payload)
@@ -308,26 +292,23 @@ BEGIN
             f.port, f.size, f.frames, f.codec_version, f.rssi, f.snr, f.source,
             f.fate, f.codec, f.peer, f.reason, f.detail, f.extras, f.payload
         FROM stage_frame f
-        ON CONFLICT (tenant_id, received_at, frame_id) DO UPDATE
-            SET fate = excluded.fate, duplicate_of = excluded.duplicate_of,
-                frame_time = excluded.frame_time, counter = excluded.counter,
-                gateway = excluded.gateway, meter_id = excluded.meter_id,
-                port = excluded.port, rssi = excluded.rssi, snr = excluded.snr,
-                codec = excluded.codec, codec_version = excluded.codec_version,
-                reason = excluded.reason, detail = excluded.detail,
-                extras = excluded.extras, payload = excluded.payload
-            WHERE p_replay AND old.fate = 3
+        ON CONFLICT DO NOTHING
         RETURNING tenant_id, received_at, frame_id, fate, frames
+    ), kept AS (
+        INSERT INTO quarantine (tenant_id, frame_id, received_at, meter_id,
+            reason, detail, record)
+        SELECT f.tenant_id, f.frame_id, f.received_at, f.meter_id, f.reason,
+            f.detail, f.record
+        FROM stage_frame f JOIN written w USING (frame_id) WHERE w.fate = 3
+        ON CONFLICT DO NOTHING
     ), counted AS (
         INSERT INTO ledger AS l (tenant_id, minute, stored, duplicate, quarantined, rejected)
         SELECT w.tenant_id, date_trunc('minute', w.received_at),
             coalesce(sum(w.frames) FILTER (WHERE w.fate = 1), 0),
             coalesce(sum(w.frames) FILTER (WHERE w.fate = 2), 0),
-            coalesce(sum(w.frames) FILTER (WHERE w.fate = 3), 0)
-                - count(*) FILTER (WHERE r.was = 3),
+            coalesce(sum(w.frames) FILTER (WHERE w.fate = 3), 0),
             coalesce(sum(w.frames) FILTER (WHERE w.fate = 4), 0)
-        FROM written w LEFT JOIN replayed r USING (tenant_id, received_at, frame_id)
-        GROUP BY 1, 2 ORDER BY 1, 2
+        FROM written w GROUP BY 1, 2 ORDER BY 1, 2
         ON CONFLICT (tenant_id, minute) DO UPDATE
             SET stored = l.stored + excluded.stored,
                 duplicate = l.duplicate + excluded.duplicate,

@@ -42,7 +42,8 @@ static const struct cli_command commands[] = {
      "Register one meter."},
     {"meter import", "FILE", 1, 1, meter_import_args, cmd_meter_import,
      "Register meters from CSV (serial,model[,dev_eui][,timezone]); - reads"
-     " standard input. All rows or none."},
+     " standard input. All rows or none; the same meter again changes "
+     "nothing."},
     {"meter list", "", 0, 0, meter_list_args, cmd_meter_list,
      "List a tenant's meters."},
     {"codecs list", "", 0, 0, no_args, cmd_codecs_list, "List codecs."},

@@ -73,9 +73,6 @@ static const char *taken(const PGresult *r)
     static const struct {
         const char *constraint, *text;
     } known[] = {
-        {"meter_tenant_id_dev_eui_key", "that DevEUI is registered already"},
-        {"meter_tenant_id_model_id_serial_key",
-         "that serial is registered already for this model"},
         {"integration_tenant_id_name_key",
          "the tenant has an integration of that name"},
         {"tenant_name_key", "there is a tenant of that name"},

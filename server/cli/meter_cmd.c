@@ -30,46 +30,82 @@ struct meter_line {
     const char *serial, *model, *dev_eui, *timezone; /* NULL or "": none */
 };
 
-/* 0, or 1 after telling why, prefixed with `place`. */
-static int insert(PGconn *pq, int32_t tenant, const struct meter_line *m,
-                  const char *place, PGresult **ret)
+static bool given(const char *text)
 {
-    char id[16], eui_text[17];
-    uint64_t eui;
-    bool has_eui = m->dev_eui && *m->dev_eui;
-    bool has_zone = m->timezone && *m->timezone;
-    const char *values[5] = {id, m->serial, m->model, has_eui ? eui_text : NULL,
-                             has_zone ? m->timezone : NULL};
+    return text && *text;
+}
+
+/* Zone and DevEUI of an input, as they are stored; 1 after telling why. */
+static int check(const struct meter_line *m, const char *place, char eui[17])
+{
+    uint64_t number;
 
     if (!m->serial || !*m->serial || !m->model || !*m->model)
         return cli_fail("%sserial or model is empty", place);
-    if (has_eui && hex_eui(str_of(m->dev_eui), &eui) < 0)
+    if (given(m->timezone) && !zone_find(str_of(m->timezone)))
+        return cli_fail("%s\"%s\" is no IANA time zone", place, m->timezone);
+    if (given(m->dev_eui) && hex_eui(str_of(m->dev_eui), &number) < 0)
         return cli_fail("%sDevEUI \"%s\" is not 16 hex digits", place,
                         m->dev_eui);
-    if (has_zone && !zone_find(str_of(m->timezone)))
-        return cli_fail("%s\"%s\" is no IANA time zone", place, m->timezone);
-    if (has_eui)
-        snprintf(eui_text, sizeof eui_text, "%016llx", (unsigned long long)eui);
-    snprintf(id, sizeof id, "%d", tenant);
+    if (given(m->dev_eui))
+        snprintf(eui, 17, "%016llx", (unsigned long long)number);
+    return 0;
+}
+
+/* Why there is neither a new meter nor the very same one. */
+static int explain(PGconn *pq, const char *const *values, const char *place)
+{
     PGresult *r = db_query(
         pq,
-        "INSERT INTO meter (tenant_id, serial, model_id, dev_eui, timezone)"
-        " SELECT $1, $2, model_id, $4, $5 FROM meter_model"
-        " WHERE tenant_id = $1 AND name = $3"
-        " RETURNING meter_id, serial, dev_eui, timezone",
-        5, values);
-    if (r && PQntuples(r) == 0) {
-        PQclear(r);
-        r = NULL;
-        cli_fail("%sthe tenant has no meter model \"%s\"", place, m->model);
-    }
-    if (!r)
+        "SELECT (SELECT count(*) FROM meter_model WHERE tenant_id = $1"
+        " AND name = $3), (SELECT min(m.serial) FROM meter m"
+        " JOIN meter_model d USING (tenant_id, model_id) WHERE m.tenant_id = $1"
+        " AND (m.serial = $2 AND d.name = $3 OR m.dev_eui = $4))",
+        4, values);
+    if (r && strcmp(PQgetvalue(r, 0, 0), "0") == 0)
+        cli_fail("%sthe tenant has no meter model \"%s\"", place, values[2]);
+    else if (r)
+        cli_fail("%sserial %s not registered: its serial or DevEUI is that of "
+                 "meter %s, which differs",
+                 place, values[1], PQgetvalue(r, 0, 1));
+    PQclear(r);
+    return 1;
+}
+
+static const char insert_sql[] =
+    "WITH added AS (INSERT INTO meter (tenant_id, serial, model_id, dev_eui,"
+    " timezone) SELECT $1, $2, model_id, $4, $5 FROM meter_model"
+    " WHERE tenant_id = $1 AND name = $3 ON CONFLICT DO NOTHING"
+    " RETURNING meter_id, serial, dev_eui, timezone, true AS added)"
+    " SELECT * FROM added UNION ALL"
+    " SELECT m.meter_id, m.serial, m.dev_eui, m.timezone, false"
+    " FROM meter m JOIN meter_model d USING (tenant_id, model_id)"
+    " WHERE m.tenant_id = $1 AND m.serial = $2 AND d.name = $3"
+    " AND m.dev_eui IS NOT DISTINCT FROM $4"
+    " AND m.timezone IS NOT DISTINCT FROM $5";
+
+/* 0 with the meter's row, `added` false when the very same was there already;
+ * or 1 after telling why, prefixed with `place`. */
+static int insert(PGconn *pq, int32_t tenant, const struct meter_line *m,
+                  const char *place, PGresult **ret)
+{
+    char id[16], eui[17];
+    const char *values[5] = {id, m->serial, m->model,
+                             given(m->dev_eui) ? eui : NULL,
+                             given(m->timezone) ? m->timezone : NULL};
+
+    if (check(m, place, eui) != 0)
+        return 1;
+    snprintf(id, sizeof id, "%d", tenant);
+    *ret = db_query(pq, insert_sql, 5, values);
+    if (!*ret)
         return cli_fail("%sserial %s not registered", place, m->serial);
-    if (ret)
-        *ret = r;
-    else
-        PQclear(r);
-    return 0;
+    return PQntuples(*ret) ? 0 : explain(pq, values, place);
+}
+
+static bool added(const PGresult *r)
+{
+    return *PQgetvalue(r, 0, 4) == 't';
 }
 
 int cmd_meter_add(struct cli *c)
@@ -85,7 +121,9 @@ int cmd_meter_add(struct cli *c)
     if (status == 0 && cli_get(c, a, "json"))
         table_json(r, "meters");
     else if (status == 0)
-        printf("meter %s has id %s\n", m.serial, PQgetvalue(r, 0, 0));
+        printf("meter %s %s id %s\n", m.serial,
+               added(r) ? "has" : "was there already with",
+               PQgetvalue(r, 0, 0));
     PQclear(r);
     PQfinish(pq);
     return status;
@@ -148,10 +186,12 @@ static int read_header(char *line, struct header *h)
 }
 
 static int import_line(PGconn *pq, int32_t tenant, const struct header *h,
-                       char *line, int number)
+                       char *line, int number, int *new_meters)
 {
     char *fields[FIELDS], place[32];
     const char *v[COLUMNS] = {NULL};
+    PGresult *r = NULL;
+
     snprintf(place, sizeof place, "line %d: ", number);
     int n = split(line, h->separator, fields);
     if (n != h->n)
@@ -159,8 +199,11 @@ static int import_line(PGconn *pq, int32_t tenant, const struct header *h,
     for (int k = 0; k < COLUMNS; k++)
         if (h->position[k] >= 0)
             v[k] = fields[h->position[k]];
-    return insert(pq, tenant, &(struct meter_line){v[0], v[1], v[2], v[3]},
-                  place, NULL);
+    int status = insert(
+        pq, tenant, &(struct meter_line){v[0], v[1], v[2], v[3]}, place, &r);
+    *new_meters += status == 0 && added(r);
+    PQclear(r);
+    return status;
 }
 
 static int import(PGconn *pq, int32_t tenant, FILE *in)
@@ -168,7 +211,7 @@ static int import(PGconn *pq, int32_t tenant, FILE *in)
     struct header h = {0};
     char *line = NULL;
     size_t cap = 0;
-    int number = 0, meters = 0, status = 0;
+    int number = 0, meters = 0, new_meters = 0, status = 0;
 
     PQclear(db_query(pq, "BEGIN", 0, NULL));
     while (status == 0 && getline(&line, &cap, in) > 0) {
@@ -179,7 +222,7 @@ static int import(PGconn *pq, int32_t tenant, FILE *in)
                 text += 3;
             status = read_header(text, &h);
         } else if (*line) {
-            status = import_line(pq, tenant, &h, line, number);
+            status = import_line(pq, tenant, &h, line, number, &new_meters);
             meters += status == 0;
         }
         if (status == 0 && meters && meters % 10000 == 0)
@@ -191,7 +234,8 @@ static int import(PGconn *pq, int32_t tenant, FILE *in)
     PGresult *r = db_query(pq, status == 0 ? "COMMIT" : "ROLLBACK", 0, NULL);
     PQclear(r);
     if (status == 0 && r)
-        printf("%d meters registered\n", meters);
+        printf("%d meters registered, %d were there already\n", new_meters,
+               meters - new_meters);
     else
         cli_fail("nothing was registered");
     return r ? status : 1;

@@ -90,12 +90,23 @@ def test_meter_import_names_the_wrong_line(site, demo):
 def test_meter_import_is_all_or_nothing(site, demo):
     csv = ("serial,model,dev_eui,timezone\n"
            f"1,elvaco-cmi4160,{EUI},Europe/Berlin\n2,heo-g4,,\n")
-    site.headend.cli("meter", "import", "--tenant", "demo", "-", stdin=csv)
-    again = site.headend.run("meter", "import", "--tenant", "demo", "-",
-                             stdin=csv + "3,heo-g4,,\n")
-    assert again.returncode != 0 and "line 2" in again.stderr
+    contrary = csv + f"3,heo-g4,,\n4,elvaco-cmi4160,{EUI},\n"
+    refused = site.headend.run("meter", "import", "--tenant", "demo", "-",
+                               stdin=contrary)
+    assert refused.returncode != 0 and "line 5" in refused.stderr
+    assert "meter 1" in refused.stderr
     meters = site.headend.cli_json("meter", "list", "--tenant", "demo")
-    assert sorted(m["serial"] for m in meters["meters"]) == ["1", "2"]
+    assert meters["meters"] == []
+
+
+def test_meter_import_runs_again_and_adds_what_is_new(site, demo):
+    csv = ("serial,model,dev_eui,timezone\n"
+           f"1,elvaco-cmi4160,{EUI},Europe/Berlin\n2,heo-g4,,\n")
+    for text, said in ((csv, "2 meters registered, 0 were there already"),
+                       (csv + "3,heo-g4,,\n",
+                        "1 meters registered, 2 were there already")):
+        assert said in site.headend.cli("meter", "import", "--tenant", "demo",
+                                        "-", stdin=text)
 
 
 def test_tenant_list_shows_no_secret(site, demo):
