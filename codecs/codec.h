@@ -23,8 +23,13 @@ enum {
 
 struct codec_input {
     struct str payload;
-    int port;           /* LoRaWAN FPort; 0 elsewhere */
-    const uint8_t *key; /* 16 bytes, or NULL */
+    int port;                /* LoRaWAN FPort; 0 elsewhere */
+    const uint8_t *key;      /* 16 bytes, or NULL */
+    const uint8_t *auth_key; /* DLMS authentication key: 16 bytes, or NULL */
+    /* Record lists (`struct decoded`.format) that earlier frames taught; NULL
+     * and 0 where there are none. */
+    const struct str *formats;
+    uint32_t n_formats;
 };
 
 enum time_form {
@@ -87,6 +92,10 @@ struct decoded {
     enum medium medium;
     struct str serial; /* as the telegram names the meter; empty if not */
     struct str manufacturer;
+    int version;       /* of the device, as its header says; -1: not said */
+    int device_type;   /* EN 13757-3 byte behind `medium`; -1: not said */
+    struct str format; /* DIBs and VIBs of a full wireless frame: what a later
+                          compact frame leaves out; empty: nothing to learn */
     struct meter_time clock; /* the meter's clock when it sent this frame */
     int64_t sequence; /* the meter's own number of this frame; -1: none */
     struct decoded_row *rows;
@@ -111,6 +120,8 @@ int decoded_fail(struct decoded *d, int err, const char *text, size_t offset);
 /* One line for people and for test vectors:
  * "serial 69322582; energy 106895 kWh; volume 2013.060 m3; ..." */
 struct str decoded_text(const struct decoded *d);
+/* What tells a measurement from its plain register: " [storage 1, max]". */
+struct str decoded_modifiers(struct arena *a, const struct measurement *m);
 
 /* A command to a meter, before any wire format. */
 enum command_op {
@@ -144,6 +155,7 @@ struct codec_vector {
     const char *expect; /* decoded_text(), compared whole; NULL with err */
     int err;
     int port;
+    const char *key; /* hex, or NULL */
 };
 
 struct codec {
@@ -153,7 +165,9 @@ struct codec {
     const char *title;  /* "Elvaco CMi4110/4130/4140/4160, LoRaWAN" */
     const char *source; /* standard and clause, manual, or "our own" */
     enum medium medium; /* when the telegram does not say */
-    /* 0; ERR_SHORT, ERR_FORMAT, ERR_UNSUPPORTED, ERR_FULL with d->error set. */
+    /* 0; ERR_SHORT, ERR_FORMAT, ERR_DAMAGED (a checksum, a key or a MAC does
+     * not fit), ERR_UNKNOWN (no key, no record list), ERR_UNSUPPORTED, ERR_FULL
+     * with d->error set; what was read before that may stand in *d. */
     int (*decode)(const struct codec_input *in, struct decoded *d);
     /* NULL where the device takes no commands. ERR_UNSUPPORTED. */
     int (*encode)(const struct command *c, struct encoded *out);

@@ -18,7 +18,8 @@ int decoded_init(struct decoded *d, struct arena *arena)
 {
     uint32_t row;
 
-    *d = (struct decoded){.arena = arena, .sequence = -1};
+    *d = (struct decoded){
+        .arena = arena, .sequence = -1, .version = -1, .device_type = -1};
     return decoded_add_row(d, (struct meter_time){.dst = -1}, &row);
 }
 
@@ -147,7 +148,7 @@ static struct str item_time(struct arena *a, const char *before,
 }
 
 /* "[storage 1, max, L1]" or nothing. */
-static struct str item_modifiers(struct arena *a, const struct measurement *m)
+struct str decoded_modifiers(struct arena *a, const struct measurement *m)
 {
     static const char *const functions[] = {"", "max", "min", "error"};
     static const char *const phases[] = {"",  "L1",    "L2",    "L3",
@@ -189,7 +190,7 @@ static struct str item_measurement(struct arena *a, const struct measurement *m)
 {
     char value[DECIMAL_TEXT] = "none", obis[OBIS_TEXT + 1] = "";
     const char *unit = m->unit == UNIT_NONE ? "" : unit_name(m->unit);
-    struct str modifiers = item_modifiers(a, m);
+    struct str modifiers = decoded_modifiers(a, m);
 
     if (!obis_is_none(m->obis)) {
         obis[0] = ' ';
@@ -202,10 +203,11 @@ static struct str item_measurement(struct arena *a, const struct measurement *m)
     if (m->value.mantissa != VALUE_NONE)
         decimal_text(m->value, value);
     return arena_printf(
-        a, "%s%s%.*s %s%s%s%s%.*s%s", quantity_name(m->quantity), obis,
+        a, "%s%s%.*s %s%s%s%s%.*s%s%s", quantity_name(m->quantity), obis,
         STR_ARGS(modifiers), value, *unit ? " " : "", unit,
         m->text.n ? " " : "", STR_ARGS(m->text),
-        m->quality & QUALITY_METER_ERROR ? " (meter error)" : "");
+        m->quality & QUALITY_METER_ERROR ? " (meter error)" : "",
+        m->quality & QUALITY_UNPROTECTED ? " (unprotected)" : "");
 }
 
 static struct str item_event(struct arena *a, const struct decoded_event *e)

@@ -32,7 +32,7 @@ static struct str hex_text(struct arena *a, const uint8_t *p, size_t n)
     return out ? str_of(hex_encode(p, n, out)) : (struct str){0};
 }
 
-/* Latin-1, last character first, to UTF-8. */
+/* Latin-1, last character first, to UTF-8; control characters to blanks. */
 static struct str reversed_text(struct arena *a, const uint8_t *p, size_t n)
 {
     char *out = arena_alloc(a, 2 * n + 1), *at = out;
@@ -40,11 +40,13 @@ static struct str reversed_text(struct arena *a, const uint8_t *p, size_t n)
     if (!out)
         return (struct str){0};
     while (n-- > 0) {
-        if (p[n] >= 0x80) {
+        if (p[n] < ' ' || (p[n] >= 0x7F && p[n] < 0xA0)) {
+            *at++ = ' ';
+        } else if (p[n] >= 0xA0) {
             *at++ = (char)(0xC0 | p[n] >> 6);
             *at++ = (char)(0x80 | (p[n] & 0x3F));
         } else {
-            *at++ = p[n] < ' ' ? ' ' : (char)p[n];
+            *at++ = (char)p[n];
         }
     }
     return str_trim((struct str){out, (size_t)(at - out)});
@@ -166,7 +168,7 @@ static int add_fabrication(struct walk *w, const struct mbus_record *r,
 }
 
 /* Three letters of five bits each (EN 13757-3, manufacturer id). */
-static struct str manufacturer_text(struct arena *a, unsigned code)
+struct str mbus_manufacturer(struct arena *a, unsigned code)
 {
     char text[4] = {0};
 
@@ -195,7 +197,7 @@ static int add_enhanced_id(struct walk *w, const struct mbus_record *r,
     int err = add_fabrication(w, &id, meaning);
     if (err < 0 || !first)
         return err;
-    w->d->manufacturer = manufacturer_text(
+    w->d->manufacturer = mbus_manufacturer(
         w->d->arena, (unsigned)r->data[4] | (unsigned)r->data[5] << 8);
     enum medium medium = medium_of_device_type(r->data[7]);
     if (medium != MEDIUM_OTHER)
@@ -299,22 +301,51 @@ static int place_rows(struct walk *w)
     return 0;
 }
 
-int mbus_decode(struct str payload, size_t from, struct decoded *d)
+/* What was read before a broken record keeps its rows. An ERR_FULL has been
+ * told by who met the limit. */
+static int decode_run(struct bytes *heads, struct bytes *data,
+                      struct decoded *d)
 {
-    struct bytes in = bytes_of(payload.p, payload.n);
     struct walk w = {.d = d};
     struct mbus_record record;
     const char *error = NULL;
     int r;
 
-    bytes_take(&in, from);
-    while ((r = mbus_record_next(&in, &record, &error)) > 0) {
+    while ((r = mbus_record_next(heads, data, &record, &error)) > 0) {
         if ((r = add_record(&w, &record)) < 0)
             return r;
     }
-    if (r < 0)
-        return decoded_fail(d, r, error, record.offset);
-    return place_rows(&w);
+    int placed = place_rows(&w);
+    return r < 0 ? decoded_fail(d, r, error, record.offset) : placed;
+}
+
+int mbus_decode(struct str payload, size_t from, struct decoded *d)
+{
+    struct bytes in = bytes_of(payload.p, payload.n);
+
+    bytes_take(&in, from);
+    return decode_run(&in, &in, d);
+}
+
+int mbus_decode_compact(struct str list, struct str payload, size_t from,
+                        struct decoded *d)
+{
+    struct bytes heads = bytes_of(list.p, list.n);
+    struct bytes data = bytes_of(payload.p, payload.n);
+
+    bytes_take(&data, from);
+    return decode_run(&heads, &data, d);
+}
+
+int mbus_add_manufacturer(struct decoded *d, const uint8_t *p, size_t n,
+                          size_t offset)
+{
+    return decoded_add(d,
+                       &(struct measurement){.quantity = Q_MANUFACTURER,
+                                             .value = {VALUE_NONE, 0},
+                                             .obis = OBIS_NONE,
+                                             .offset = (uint32_t)offset,
+                                             .text = hex_text(d->arena, p, n)});
 }
 
 static int decode(const struct codec_input *in, struct decoded *d)

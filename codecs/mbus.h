@@ -14,5 +14,17 @@
 
 #include "codecs/codec.h"
 
-/* The records from byte `from` to the end. ERR_SHORT, ERR_FORMAT, ERR_FULL. */
+/* The records from byte `from` to the end. ERR_SHORT, ERR_FORMAT, ERR_FULL;
+ * what stood before the broken record is then in *d, for people to see. */
 int mbus_decode(struct str payload, size_t from, struct decoded *d);
+
+/* The same for data alone, under a list of DIBs and VIBs (a compact frame). */
+int mbus_decode_compact(struct str list, struct str payload, size_t from,
+                        struct decoded *d);
+
+/* Keeps n bytes that only their maker understands. */
+int mbus_add_manufacturer(struct decoded *d, const uint8_t *p, size_t n,
+                          size_t offset);
+
+/* Three letters of five bits each; empty where they are none. */
+struct str mbus_manufacturer(struct arena *a, unsigned code);

@@ -117,30 +117,33 @@ static int read_data(struct bytes *in, struct mbus_record *r,
     return 0;
 }
 
-int mbus_record_next(struct bytes *in, struct mbus_record *ret,
-                     const char **error)
+int mbus_record_next(struct bytes *head, struct bytes *data,
+                     struct mbus_record *ret, const char **error)
 {
     uint8_t dif = DIF_FILLER;
     int r;
 
-    while (bytes_left(in) > 0 &&
+    while (bytes_left(head) > 0 &&
            (dif == DIF_FILLER || dif == DIF_GLOBAL_READOUT))
-        dif = bytes_u8(in);
-    *ret = (struct mbus_record){.offset =
-                                    bytes_offset(in) - (bytes_offset(in) > 0)};
+        dif = bytes_u8(head);
+    *ret = (struct mbus_record){.offset = bytes_offset(data)};
+    if (head == data && ret->offset > 0)
+        ret->offset--;
     if (dif == DIF_FILLER || dif == DIF_GLOBAL_READOUT)
         return 0;
+    ret->dib = head->p - 1;
     if (dif == DIF_MANUFACTURER || dif == DIF_MORE_FOLLOWS) {
         ret->coding = MBUS_SPECIAL;
-        ret->size = bytes_left(in);
-        ret->data = bytes_take(in, ret->size);
+        ret->vib = head->p;
+        ret->size = bytes_left(data);
+        ret->data = bytes_take(data, ret->size);
         return 1;
     }
     if ((dif & 0x0F) == MBUS_SPECIAL)
         return fail(error, ERR_FORMAT, "EN 13757-3 DIB: reserved special DIF");
-    if ((r = read_dib(in, dif, ret, error)) < 0 ||
-        (r = read_vib(in, ret, error)) < 0 ||
-        (r = read_data(in, ret, error)) < 0)
+    if ((r = read_dib(head, dif, ret, error)) < 0 ||
+        (r = read_vib(head, ret, error)) < 0 ||
+        (r = read_data(data, ret, error)) < 0)
         return r;
     return 1;
 }

@@ -29,6 +29,7 @@ struct mbus_record {
     uint8_t vife[MBUS_VIFE_MAX]; /* with theirs */
     uint32_t n_vife;
     struct str unit_text; /* plain-text VIF, as sent: last char first */
+    const uint8_t *dib;   /* DIF as sent; the VIB stands behind its DIFEs */
     const uint8_t *vib;   /* VIF to last VIFE as sent */
     size_t vib_size;
     uint8_t lvar; /* first byte of variable data */
@@ -37,9 +38,12 @@ struct mbus_record {
 };
 
 /* 1 and the next record, 0 at the end (idle fillers are passed over);
- * ERR_SHORT, ERR_FORMAT with the reason in *error, ret->offset set. */
-int mbus_record_next(struct bytes *in, struct mbus_record *ret,
-                     const char **error);
+ * ERR_SHORT, ERR_FORMAT with the reason in *error, ret->offset set.
+ * `head` gives DIB and VIB, `data` the data with its LVAR. They are the same
+ * cursor, but for a compact frame: there the heads come from a list, and
+ * ret->offset is that of the data. */
+int mbus_record_next(struct bytes *head, struct bytes *data,
+                     struct mbus_record *ret, const char **error);
 
 enum mbus_form {
     MBUS_NUMBER,

@@ -6,15 +6,31 @@
 #include "server/base/hex.h"
 
 extern const struct codec codec_mbus_records;
+extern const struct codec codec_mbus;
+extern const struct codec codec_wmbus;
 extern const struct codec codec_elvaco_cmi41;
 extern const struct codec codec_heo_json;
+extern const struct codec codec_sml;
+extern const struct codec codec_iec62056_21;
+extern const struct codec codec_dlms_push;
+extern const struct codec codec_vega_si11;
+extern const struct codec codec_ts003;
 
+/* clang-format off */
 static const struct codec *const codecs[] = {
     &codec_mbus_records,
+    &codec_mbus,
+    &codec_wmbus,
     &codec_elvaco_cmi41,
     &codec_heo_json,
+    &codec_sml,
+    &codec_iec62056_21,
+    &codec_dlms_push,
+    &codec_vega_si11,
+    &codec_ts003,
     NULL,
 };
+/* clang-format on */
 
 const struct codec *const *codec_list(void)
 {
@@ -70,8 +86,13 @@ int codec_check(const struct codec *c, const struct codec_vector *v,
 {
     struct codec_input in = {.port = v->port};
     struct decoded d;
+    uint8_t key[16];
     int r = vector_payload(v, arena, &in.payload);
 
+    if (r == 0 && v->key) {
+        r = hex_decode(str_of(v->key), key, sizeof(key)) == 16 ? 0 : ERR_FORMAT;
+        in.key = key;
+    }
     if (r < 0) {
         *got = arena_printf(arena, "vector unreadable: %s", err_name(r));
         return ERR_CONFLICT;

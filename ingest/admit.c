@@ -18,6 +18,36 @@ enum {
     OWED_MAX = 4096,  /* callbacks that wait for one count */
 };
 
+static struct ledger *books; /* of the one journal that a process has */
+
+void admit_keep_books(struct ledger *l)
+{
+    books = l;
+}
+
+static void book(int32_t tenant, uint32_t count)
+{
+    if (books)
+        ledger_received(books, tenant, count);
+}
+
+struct ticket { /* a frame until the journal has it */
+    journal_done_fn *done;
+    void *arg;
+    int32_t tenant_id;
+    uint32_t count;
+};
+
+static void on_admitted(void *arg, int err)
+{
+    struct ticket t = *(struct ticket *)arg;
+
+    free(arg);
+    if (err == 0)
+        book(t.tenant_id, t.count);
+    t.done(t.arg, err);
+}
+
 int admit_frame(struct journal *j, const struct frame *f, journal_done_fn *done,
                 void *arg)
 {
@@ -33,7 +63,11 @@ int admit_frame(struct journal *j, const struct frame *f, journal_done_fn *done,
     if (copy.size < copy.payload.n)
         copy.size = (uint32_t)copy.payload.n;
     frame_encode(&copy, &record);
-    int r = journal_append(j, buf_view(&record), done, arg);
+    struct ticket *t = mem_alloc(sizeof(*t));
+    *t = (struct ticket){done, arg, copy.tenant_id, copy.count};
+    int r = journal_append(j, buf_view(&record), on_admitted, t);
+    if (r < 0)
+        free(t);
     buf_done(&record);
     return r;
 }
@@ -162,6 +196,8 @@ static void on_sampled(void *arg, int err)
     struct kind *k = s->kind;
     struct door *d = k->door;
 
+    if (err == 0)
+        book(k->key.tenant_id, s->count);
     if (err < 0 && !d->freed)
         hold(k, s);
     else

@@ -5,7 +5,11 @@
 #pragma once
 
 #include "ingest/journal.h"
+#include "ingest/ledger.h"
 #include "schema/frame.h"
+
+/* From now on every frame is booked when it is durable; NULL: no more. */
+void admit_keep_books(struct ledger *l);
 
 /* Journals *f (received_us is set when 0). `done` exactly once unless an error
  * is returned; 0 there means: acknowledge now. ERR_FULL, ERR_RANGE (payload

@@ -216,6 +216,31 @@ static void tail_reset(struct journal *j)
             tail_take(j, batches[b]->list[i].space);
 }
 
+/* Said once each way, however many appends meet it: full is over when another
+ * segment can be had, not when a record small enough for the last corner comes
+ * along. */
+static void full_set(struct journal *j, bool full)
+{
+    if (full == j->stats.full)
+        return;
+    j->stats.full = full;
+    if (full)
+        log_error("journal full, nothing is acknowledged",
+                  "bytes=%lld quota=%lld pending_from=%lld end=%lld",
+                  (long long)(j->files * j->dir.segment_size),
+                  (long long)j->quota, (long long)j->first, (long long)j->end);
+    else
+        log_info("journal has room again", "bytes=%lld quota=%lld",
+                 (long long)(j->files * j->dir.segment_size),
+                 (long long)j->quota);
+}
+
+static void full_maybe_over(struct journal *j)
+{
+    if (j->stats.full && segments_to_be_had(j) > j->tail_ahead)
+        full_set(j, false);
+}
+
 static void complain(struct journal *j, const char *what, int err)
 {
     int n = log_allowed(&j->complaint);
@@ -462,9 +487,11 @@ int journal_append(struct journal *j, struct str record, journal_done_fn *done,
         return ERR_RANGE;
     if (j->filling.data.n + j->flushing.data.n + space > WAITING_MAX)
         return ERR_FULL;
-    j->stats.full = !tail_take(j, (int64_t)space);
-    if (j->stats.full)
+    if (!tail_take(j, (int64_t)space)) {
+        full_set(j, true);
         return ERR_FULL;
+    }
+    full_maybe_over(j);
     batch_add(&j->filling, record, done, arg);
     if (!j->busy)
         turn_wait(j);
@@ -509,8 +536,7 @@ static void release_finish(void *arg, int r)
         complain(j, "journal segments not released", r);
     j->spares += j->release.spares;
     j->files -= j->release.gone;
-    if (j->stats.full && segments_to_be_had(j) > j->tail_ahead)
-        j->stats.full = false;
+    full_maybe_over(j);
     release_start(j);
     flush_start(j);
 }

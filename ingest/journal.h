@@ -104,6 +104,6 @@ void journal_chunk_done(struct journal_chunk *chunk);
 struct journal_stats {
     int64_t appended, appended_bytes, syncs, sync_us, errors, bytes_on_disk;
     int64_t waiting; /* records appended and not yet durable */
-    bool full;       /* over quota now */
+    bool full;       /* over quota now; the log says when it begins and ends */
 };
 void journal_stats(const struct journal *j, struct journal_stats *ret);

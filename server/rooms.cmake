@@ -9,29 +9,36 @@ room(schema
   USES base)
 room(codecs
   SOURCES registry.c decoded.c extras.c mbus_record.c mbus_vif.c mbus.c
+          mbus_format.c mbus_crypt.c mbus_security.c mbus_telegram.c
+          mbus_fixed.c mbus_frame.c wmbus.c
           elvaco_cmi41.c heo_json.c heo_command.c
-  USES base schema)
+          crc16.c cosem.c sml.c iec62056_21_frame.c
+          iec62056_21_words.c iec62056_21_line.c iec62056_21.c axdr.c dlms_link.c
+          dlms_body.c dlms_push.c vega_si11.c ts003.c
+  USES base schema NEEDS PkgConfig::crypto)
 room(timesvc SOURCES zone.c reconcile.c USES base schema NEEDS PkgConfig::glib)
 room(server/http SOURCES http.c request.c target.c USES base loop NEEDS PkgConfig::mhd)
 room(server/store
   SOURCES conn.c pg.c copy.c batch.c writer.c watch.c migrate.c meter.c frame.c
-          reading.c
+          reading.c balance.c quarantine.c
   USES base loop schema NEEDS PkgConfig::pq)
 include(migrations/embed.cmake)
 room(ingest
-  SOURCES segment.c reader.c journal_dir.c journal.c admit.c directory.c
+  SOURCES segment.c reader.c journal_dir.c journal.c ledger.c admit.c directory.c
           uplink.c chirpstack.c tts.c link.c slot.c mqtt.c
           replies.c heo_session.c conn.c tcp.c ingest.c
   USES base loop schema)
 room(ingest/bridge SOURCES bridge.c broker.c USES base loop ingest NEEDS ${PAHO_MQTT})
 room(server/pipeline
-  SOURCES feed.c stage.c capture.c pipeline.c replay.c
+  SOURCES feed.c stage.c capture.c backlog.c pipeline.c replay.c strangers.c
+          reconcile.c examine.c
   USES ingest codecs timesvc schema store)
 room(server/api
-  SOURCES api.c auth.c list.c meters.c readings.c frames.c health.c
+  SOURCES api.c auth.c list.c meters.c readings.c frames.c ledger.c
+          quarantine.c health.c
   USES http schema store)
 room(server/cli
   SOURCES cli.c settings.c db.c table.c migrate_cmd.c tenant_cmd.c
-          integration_cmd.c meter_cmd.c codecs_cmd.c trace_cmd.c replay_cmd.c
-          boot.c metrics.c serve.c
+          integration_cmd.c meter_cmd.c codecs_cmd.c decode_cmd.c trace_cmd.c
+          replay_cmd.c ledger_cmd.c quarantine_cmd.c boot.c metrics.c serve.c
   USES api pipeline bridge)

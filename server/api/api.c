@@ -17,12 +17,20 @@ static const char *const readings_query[] = {
 static const char *const frames_query[] = {
     "from", "to", "fate", "meter_id", "reason", "limit", "after", NULL};
 
+static const char *const ledger_query[] = {"from",  "to",    "by",
+                                           "limit", "after", NULL};
+static const char *const quarantine_query[] = {"reason", "limit", "after",
+                                               NULL};
+
 static const struct endpoint endpoints[] = {
     {"/api/v1/meters", meters_query, meters_serve},
     {"/api/v1/meters/{id}", none, meter_serve},
     {"/api/v1/meters/{id}/readings", readings_query, readings_serve},
     {"/api/v1/frames", frames_query, frames_serve},
     {"/api/v1/frames/{id}", none, frame_serve},
+    {"/api/v1/ledger", ledger_query, ledger_serve},
+    {"/api/v1/quarantine", quarantine_query, quarantines_serve},
+    {"/api/v1/quarantine/{id}", none, quarantine_serve},
 };
 enum { ENDPOINTS = sizeof endpoints / sizeof *endpoints };
 

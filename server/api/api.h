@@ -1,5 +1,6 @@
 /*
- * api.h - the public HTTP API: health, metrics, meters, readings, frames.
+ * api.h - the public HTTP API: health, metrics, meters, readings, frames, the
+ * ledger and the quarantine.
  * Loop thread only.
  */
 #pragma once
@@ -8,12 +9,23 @@
 #include "server/http/http.h"
 #include "server/store/pg.h"
 
+/* What a quarantined frame turns out to be. Slices may be {NULL, 0}. */
+struct api_examined {
+    struct str device, payload, codec, decoded, error;
+    uint32_t offset; /* of the error in the payload */
+};
+
 struct api_deps {
     struct http *http;
     struct pg_pool *pool;
     const struct clock *clock;
     void (*metrics)(struct buf *out, void *arg); /* Prometheus text, 0.0.4 */
     const char *(*not_ready)(void *arg);         /* why not, or NULL */
+    /* Frames of a tenant that are journaled and not stored; -1 not known. */
+    int64_t (*pending)(int32_t tenant_id, void *arg);
+    /* `record` as journaled, `codec` that refused it; into the arena. */
+    void (*examine)(struct str record, struct str codec, struct arena *a,
+                    struct api_examined *ret, void *arg);
     void *arg;
 };
 

@@ -41,12 +41,15 @@ struct endpoint {
 /* auth.c: finds the tenant, then serves; or answers 401, 503. */
 void auth_call(struct call *c);
 
-/* The endpoints (meters.c, readings.c, frames.c). */
+/* The endpoints (one file per resource). */
 void meters_serve(struct call *c);
 void meter_serve(struct call *c);
 void readings_serve(struct call *c);
 void frames_serve(struct call *c);
 void frame_serve(struct call *c);
+void ledger_serve(struct call *c);
+void quarantines_serve(struct call *c);
+void quarantine_serve(struct call *c);
 
 /* Outside of /api: no tenant, no token (health.c). */
 void health_routes(struct api *a);

@@ -37,11 +37,14 @@ static void on_metrics(struct http_request *r, void *arg)
 static void on_root(struct http_request *r, void *arg)
 {
     (void)arg;
-    http_reply(r, 200, "application/json",
-               STR("{\"name\":\"headend\",\"version\":\"" HEADEND_VERSION
-                   "\",\"links\":{\"meters\":\"/api/v1/meters\","
-                   "\"frames\":\"/api/v1/frames\",\"health\":\"/healthz\","
-                   "\"ready\":\"/readyz\",\"metrics\":\"/metrics\"}}\n"));
+    http_reply(
+        r, 200, "application/json",
+        STR("{\"name\":\"headend\",\"version\":\"" HEADEND_VERSION
+            "\",\"links\":{\"meters\":\"/api/v1/meters\","
+            "\"frames\":\"/api/v1/frames\","
+            "\"ledger\":\"/api/v1/ledger\","
+            "\"quarantine\":\"/api/v1/quarantine\",\"health\":\"/healthz\","
+            "\"ready\":\"/readyz\",\"metrics\":\"/metrics\"}}\n"));
 }
 
 void health_routes(struct api *a)

@@ -151,6 +151,8 @@ static void list_finish(struct list *l)
     if (!l->begun)
         list_begin(l);
     buf_clear(out);
+    if (!l->more && l->kind->last)
+        l->kind->last(l, out);
     if (!l->csv) {
         buf_z(out, "],\"next\":");
         if (l->more)

@@ -27,6 +27,8 @@ struct list_kind {
     /* Writes one row and gives its key. */
     void (*row)(struct list *l, const PGresult *res, struct buf *out,
                 struct list_key *key);
+    /* Writes what ends the whole list, or NULL. */
+    void (*last)(struct list *l, struct buf *out);
 };
 
 struct list {

@@ -28,6 +28,7 @@ struct boot {
     void (*done)(void *);
     void *arg;
     struct ticker *retry;
+    bool stopped;
     int step;
     int row; /* of the running step */
     char window[32], number[16], names[1024], versions[256];
@@ -100,6 +101,8 @@ static void step_done(void *arg, const struct pg_outcome *o)
 {
     static struct log_limit told;
     struct boot *b = arg;
+    if (b->stopped)
+        return;
     if (o->err)
         snprintf(b->why, sizeof b->why, "%s", o->error);
     else if (b->step == STEP_CURSOR && b->row == 0)
@@ -191,6 +194,12 @@ const char *boot_waits_for(const struct boot *b)
     if (b->step == STEPS)
         return "";
     return *b->why ? b->why : "starting";
+}
+
+void boot_stop(struct boot *b)
+{
+    b->stopped = true;
+    ticker_stop(b->retry);
 }
 
 void boot_free(struct boot *b)

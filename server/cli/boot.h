@@ -19,4 +19,6 @@ struct boot *boot_start(uv_loop_t *loop, struct pg_pool *pool,
                         void *arg);
 /* Why it has not finished, for people; "" when it has. */
 const char *boot_waits_for(const struct boot *b);
+/* Tries no more: before the pool is closed. */
+void boot_stop(struct boot *b);
 void boot_free(struct boot *b); /* after the pool is closed */

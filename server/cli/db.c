@@ -113,6 +113,17 @@ int db_tenant(PGconn *pq, int32_t tenant_id)
     return r ? 0 : -1;
 }
 
+int db_all(PGconn *pq)
+{
+    PGresult *r = db_query(pq,
+                           "SELECT set_config('headend.tenants', (SELECT "
+                           "array_agg(tenant_id)::text"
+                           " FROM tenant_list()), false)",
+                           0, NULL);
+    PQclear(r);
+    return r ? 0 : -1;
+}
+
 int32_t db_tenant_named(PGconn *pq, const char *name)
 {
     const char *values[1] = {name};

@@ -17,6 +17,10 @@ PGconn *db_open(const struct cli *c, enum db_as as);
 /* Everything after it runs for this tenant (row-level security). */
 int db_tenant(PGconn *pq, int32_t tenant_id);
 
+/* Everything after it runs for all tenants: for those who may log in as the
+ * server. -1 after telling why. */
+int db_all(PGconn *pq);
+
 /* NULL after telling why. Text parameters. */
 PGresult *db_query(PGconn *pq, const char *sql, int n,
                    const char *const *values);

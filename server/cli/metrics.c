@@ -4,6 +4,7 @@
  */
 #include "server/cli/metrics.h"
 #include <stdbool.h>
+#include <stddef.h>
 
 static void head(struct buf *o, const char *name, const char *type,
                  const char *help)
@@ -86,27 +87,61 @@ static void journal_part(struct buf *o, const struct journal *j, int64_t cursor)
 
 static void pipeline_part(struct buf *o, const struct pipeline_stats *s)
 {
-    if (s->pending >= 0)
-        one(o, "headend_frames_pending", "gauge",
-            "Frames journaled and not yet in PostgreSQL.", s->pending);
     one(o, "headend_batches_total", "counter", "Transactions committed.",
         s->batches);
     one(o, "headend_batch_errors_total", "counter",
         "Transactions that failed and were tried again.", s->errors);
     seconds(o, "headend_batch_commit_seconds", "gauge",
             "Duration of the last transaction.", s->commit_us);
+}
+
+/* One column of the ledger, a line for each tenant. */
+static void column(struct buf *o, const struct ledger *l, const char *name,
+                   const char *type, const char *help, size_t offset)
+{
+    head(o, name, type, help);
+    for (const struct ledger_row *r = ledger_first(l); r; r = ledger_next(r))
+        buf_printf(o, "%s{tenant=\"%d\"} %lld\n", name, r->tenant_id,
+                   (long long)*(const int64_t *)((const char *)r + offset));
+}
+
+static void by_fate(struct buf *o, const char *name, const struct ledger_row *r,
+                    const int64_t *counts, int n)
+{
+    for (int f = FATE_STORED; f < n; f++)
+        if (counts[f] > 0)
+            buf_printf(o, "%s{tenant=\"%d\",fate=\"%s\"} %lld\n", name,
+                       r->tenant_id, ledger_fate_name(f), (long long)counts[f]);
+}
+
+static void ledger_part(struct buf *o, const struct ledger *l)
+{
+    const struct ledger_row *r;
+
+    if (!ledger_known(l)) /* what an earlier life left behind is not counted */
+        return;
+    column(o, l, "headend_tenant_frames_received_total", "counter",
+           "Frames journaled, those found in the journal at the start too.",
+           offsetof(struct ledger_row, received));
+    column(o, l, "headend_frames_pending", "gauge",
+           "Frames journaled and not yet in PostgreSQL.",
+           offsetof(struct ledger_row, pending));
     head(o, "headend_frames_total", "counter",
-         "Frames by what became of them.");
-    for (uint32_t i = 0; i < s->n_totals; i++)
-        buf_printf(o, "headend_frames_total{tenant=\"%d\",fate=\"%s\"} %lld\n",
-                   s->totals[i].tenant_id, fate_name(s->totals[i].fate),
-                   (long long)s->totals[i].frames);
-    head(o, "headend_readings_total", "counter", "Readings of stored frames.");
-    for (uint32_t i = 0; i < s->n_totals; i++)
-        if (s->totals[i].fate == FATE_STORED)
-            buf_printf(o, "headend_readings_total{tenant=\"%d\"} %lld\n",
-                       s->totals[i].tenant_id,
-                       (long long)s->totals[i].readings);
+         "Received frames by what became of them at first; with those pending"
+         " they are all that were received.");
+    for (r = ledger_first(l); r; r = ledger_next(r))
+        by_fate(o, "headend_frames_total", r, r->fates, LEDGER_FATES);
+    head(o, "headend_frames_replayed_total", "counter",
+         "Quarantined frames decoded again, by what became of them then.");
+    for (r = ledger_first(l); r; r = ledger_next(r))
+        by_fate(o, "headend_frames_replayed_total", r, r->replayed,
+                FATE_REJECTED + 1);
+    column(o, l, "headend_readings_total", "counter",
+           "Readings of stored frames.", offsetof(struct ledger_row, readings));
+    one(o, "headend_ledger_unaccounted", "gauge",
+        "Received frames that have no fate and are not pending: 0, unless a"
+        " disk damaged the journal.",
+        ledger_unaccounted(l));
 }
 
 void metrics_print(const struct metrics_source *m, struct buf *out)
@@ -117,6 +152,7 @@ void metrics_print(const struct metrics_source *m, struct buf *out)
     ingest_part(out, m->ingest);
     journal_part(out, m->journal, p.cursor);
     pipeline_part(out, &p);
+    ledger_part(out, m->books);
     one(out, "headend_database_up", "gauge",
         "1 while PostgreSQL can be reached.", pg_pool_up(m->pool));
     one(out, "headend_meters", "gauge", "Meters in the directory.",

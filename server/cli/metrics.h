@@ -12,6 +12,7 @@ struct metrics_source {
     const struct journal *journal;
     const struct ingest *ingest; /* NULL before it began */
     const struct pipeline *pipeline;
+    const struct ledger *books;
     const struct pg_pool *pool;
     const struct directory *directory;
     int64_t loop_late_us; /* longest turn of the loop since the last asking */

@@ -28,9 +28,12 @@ struct replay_run {
     struct replay *replay;
     struct replay_options o;
     int16_t codec_ids[STAGE_CODECS];
-    bool loaded, writing;
+    bool loaded;
+    int shown; /* lines of a dry run */
     int status;
 };
+
+enum { SHOWN_MOST = 20 };
 
 static void say(const struct replay_result *r, bool dry, FILE *out)
 {
@@ -50,9 +53,25 @@ static void on_progress(void *arg, const struct replay_result *r)
         say(r, x->o.dry_run, stderr);
 }
 
+static void on_changed(void *arg, const struct replay_change *c)
+{
+    struct replay_run *x = arg;
+
+    if (x->shown++ >= SHOWN_MOST)
+        return;
+    printf("%lld: %s -> %s", (long long)c->frame_id, c->was,
+           fate_name(c->fate));
+    if (c->reason)
+        printf(" (%s)\n", c->reason);
+    else
+        printf(", %u readings\n", c->readings);
+}
+
 static void on_done(void *arg, const struct replay_result *r)
 {
     struct replay_run *x = arg;
+    if (x->shown > SHOWN_MOST)
+        printf("... and %d more\n", x->shown - SHOWN_MOST);
     say(r, x->o.dry_run, stdout);
     x->status = r->err ? cli_fail("stopped: %s", r->error) : 0;
     pg_pool_close(x->pool, NULL, NULL);
@@ -126,6 +145,7 @@ int cmd_replay(struct cli *c)
 
     x.status = 1;
     x.o.reason = cli_get(c, replay_args, "reason");
+    x.o.changed = on_changed;
     x.o.dry_run = cli_get(c, replay_args, "dry-run") != NULL;
     x.o.frame_id = frame ? strtoll(frame, &end, 10) : 0;
     if (frame && (*end || x.o.frame_id <= 0))

@@ -2,9 +2,10 @@
  * serve.c - headend serve: opens the rooms bottom-up, runs the loop, closes
  * them top-down.
  *   start: journal, pool, pipeline, http, api -> boot -> directory ->
- *          pipeline_start, ingest_apply: "serving"
- *   stop:  ingest -> pipeline -> http -> watch -> pool -> journal
+ *          pipeline_start, ingest_apply: "serving" -> backlog: "reconciled"
+ *   stop:  ingest -> pipeline -> strangers -> http -> watch -> pool -> journal
  */
+#include "ingest/admit.h"
 #include "ingest/ingest.h"
 #include "server/api/api.h"
 #include "server/base/log.h"
@@ -13,8 +14,11 @@
 #include "server/cli/cli.h"
 #include "server/cli/metrics.h"
 #include "server/loop/loop.h"
+#include "server/pipeline/examine.h"
 #include "server/pipeline/feed.h"
 #include "server/pipeline/pipeline.h"
+#include "server/pipeline/reconcile.h"
+#include "server/pipeline/strangers.h"
 #include "server/store/watch.h"
 #include <signal.h>
 #include <sodium.h>
@@ -42,14 +46,16 @@ struct server {
     struct store_watch *watch;
     struct feed *feed;
     struct boot *boot;
+    struct ledger *books;
     struct pipeline *pipeline;
+    struct strangers *strangers;
     struct ingest *ingest;
     struct http *http;
     struct api *api;
     struct ticker *maintain, *heartbeat, *stop_limit;
     int16_t codec_ids[STAGE_CODECS];
     int64_t beat_us, late_us;
-    bool booted, serving, stopping;
+    bool booted, serving, stopping, reconciled;
     char window[32];
     struct ingest_options
         ingest_options; /* the rooms of ingest keep a pointer */
@@ -71,9 +77,28 @@ static void on_metrics(struct buf *out, void *arg)
 {
     struct server *v = arg;
     metrics_print(&(struct metrics_source){v->journal, v->ingest, v->pipeline,
-                                           v->pool, v->directory, v->late_us},
+                                           v->books, v->pool, v->directory,
+                                           v->late_us},
                   out);
     v->late_us = 0;
+}
+
+static int64_t on_pending(int32_t tenant_id, void *arg)
+{
+    const struct server *v = arg;
+    return ledger_pending_of(v->books, tenant_id);
+}
+
+static void on_examine(struct str record, struct str codec, struct arena *a,
+                       struct api_examined *ret, void *arg)
+{
+    struct examined x;
+
+    (void)arg;
+    if (examine(record, codec, a, &x) == 0)
+        *ret = (struct api_examined){
+            x.device,  x.payload,       str_of(x.codec ? x.codec->name : NULL),
+            x.decoded, str_of(x.error), x.offset};
 }
 
 static const char *not_ready(void *arg)
@@ -126,6 +151,9 @@ static void on_loaded(void *arg)
     if (v->stopping)
         return;
     ingest_apply(v->ingest);
+    uint64_t since;
+    if (feed_news(v->feed, &since))
+        strangers_meet(v->strangers, since);
     if (v->serving)
         return;
     v->serving = true;
@@ -140,6 +168,25 @@ static void on_booted(void *arg)
     struct server *v = arg;
     v->booted = true;
     feed_wake(v->feed);
+}
+
+/* The cursor and the backlog are known. */
+static void on_counted(void *arg)
+{
+    struct server *v = arg;
+    struct pipeline_stats s;
+
+    if (v->reconciled || v->stopping)
+        return;
+    v->reconciled = true;
+    pipeline_stats(v->pipeline, &s);
+    reconcile_start(v->pool, v->journal, s.cursor, ledger_pending(v->books));
+}
+
+static void on_stored(void *arg)
+{
+    struct server *v = arg;
+    strangers_stored(v->strangers);
 }
 
 /* ---- stopping ---- */
@@ -172,10 +219,16 @@ static void http_stopped(void *arg)
     store_watch_close(v->watch, watch_closed, v);
 }
 
-static void pipeline_stopped(void *arg)
+static void strangers_stopped(void *arg)
 {
     struct server *v = arg;
     http_stop(v->http, HTTP_GRACE_MS, http_stopped, v);
+}
+
+static void pipeline_stopped(void *arg)
+{
+    struct server *v = arg;
+    strangers_stop(v->strangers, strangers_stopped, v);
 }
 
 static void ingest_stopped(void *arg)
@@ -203,6 +256,8 @@ static void on_signal(uv_signal_t *h, int number)
     ticker_start(v->stop_limit, STOP_MOST_MS, 0);
     ticker_free(v->maintain);
     ticker_free(v->heartbeat);
+    boot_stop(v->boot);
+    feed_stop(v->feed);
     ingest_stop(v->ingest, ingest_stopped, v);
 }
 
@@ -247,8 +302,8 @@ static int open_http(struct server *v)
     const struct settings *s = v->s;
     struct http_options o = {s->http_listen, (int)s->http_connections,
                              (int)s->http_idle_s, 1 << 20};
-    struct api_deps deps = {NULL,       v->pool,   &clock_system,
-                            on_metrics, not_ready, v};
+    struct api_deps deps = {NULL,      v->pool,    &clock_system, on_metrics,
+                            not_ready, on_pending, on_examine,    v};
     int err = http_listen(&v->loop, &o, &v->http);
     if (err < 0)
         return cli_fail("http.listen %s: %s (%s)", s->http_listen,
@@ -287,6 +342,9 @@ static int open_ingest(struct server *v)
 static void open_database(struct server *v)
 {
     const struct settings *s = v->s;
+
+    v->books = ledger_new();
+    admit_keep_books(v->books);
     struct pg_options o = {s->database_url,
                            s->database_role,
                            (int)s->database_connections,
@@ -300,11 +358,21 @@ static void open_database(struct server *v)
                                   (uint32_t)s->batch_frames,
                                   (size_t)s->batch_bytes,
                                   v->codec_ids,
-                                  &clock_system};
+                                  &clock_system,
+                                  v->books,
+                                  on_counted,
+                                  on_stored,
+                                  v};
 
     v->directory = directory_new();
     pg_pool_new(&v->loop, &o, &v->pool);
     v->pipeline = pipeline_new(&v->loop, v->journal, v->directory, &po);
+    v->strangers = strangers_new(
+        &v->loop,
+        &(struct strangers_options){s->database_url, s->database_role,
+                                    (int)s->database_connect_s,
+                                    s->dedup_window_s, v->codec_ids, v->books,
+                                    v->pool, v->directory, v->pipeline});
     v->feed = feed_new(&v->loop, v->pool, v->directory, on_loaded, v);
     v->watch = store_watch_new(&v->loop, s->database_url, s->database_role,
                                (int)s->database_connect_s, on_changed, v);
@@ -325,6 +393,7 @@ static void start_tickers(struct server *v)
 static void free_rooms(struct server *v)
 {
     ingest_free(v->ingest);
+    strangers_free(v->strangers);
     pipeline_free(v->pipeline);
     http_free(v->http);
     api_free(v->api);
@@ -332,6 +401,8 @@ static void free_rooms(struct server *v)
     boot_free(v->boot);
     uv_run(&v->loop, UV_RUN_DEFAULT); /* handles that close by themselves */
     directory_free(v->directory);
+    admit_keep_books(NULL);
+    ledger_free(v->books);
     uv_loop_close(&v->loop);
 }
 

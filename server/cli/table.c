@@ -57,15 +57,22 @@ void table_json_row(struct buf *o, const PGresult *r, int row)
     buf_z(o, "}");
 }
 
+void table_json_rows(struct buf *o, const char *name, const PGresult *r)
+{
+    buf_printf(o, "\"%s\":[", name);
+    for (int i = 0; i < PQntuples(r); i++) {
+        buf_z(o, i ? "," : "");
+        table_json_row(o, r, i);
+    }
+    buf_z(o, "]");
+}
+
 void table_json(const PGresult *r, const char *name)
 {
     struct buf o = {0};
-    buf_printf(&o, "{\"%s\":[", name);
-    for (int i = 0; i < PQntuples(r); i++) {
-        buf_z(&o, i ? "," : "");
-        table_json_row(&o, r, i);
-    }
-    buf_z(&o, "]}\n");
+    buf_z(&o, "{");
+    table_json_rows(&o, name, r);
+    buf_z(&o, "}\n");
     fwrite(o.p, 1, o.n, stdout);
     buf_done(&o);
 }

@@ -1,6 +1,7 @@
 /*
- * trace_cmd.c - headend trace: one frame from the socket to its readings. It
- * looks across tenants, so it is a tool for whoever may log in as the server.
+ * trace_cmd.c - headend trace: one frame from the socket to its readings, or
+ * one reading back to its frames. It looks across tenants, so it is a tool for
+ * whoever may log in as the server.
  */
 #include "schema/frame.h"
 #include "server/cli/db.h"
@@ -8,11 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const struct cli_arg trace_args[] = {{"json", NULL, false, "print JSON"}, {0}};
-
-static const char scope_sql[] =
-    "SELECT set_config('headend.tenants', (SELECT array_agg(tenant_id)::text"
-    " FROM tenant_list()), false)";
+const struct cli_arg trace_args[] = {
+    {"reading", NULL, false, "METER_ID REGISTER TIME instead of a frame"},
+    {"json", NULL, false, "print JSON"},
+    {0}};
 
 static const char frame_sql[] =
     "SELECT f.tenant_id, t.name AS tenant, f.frame_id, f.received_at,"
@@ -34,6 +34,21 @@ static const char events_sql[] =
     "SELECT time, code, severity, state, detail FROM event"
     " WHERE tenant_id = $2 AND meter_id = $3 AND frame_id = $1"
     " ORDER BY time, code";
+
+/* What the frame said about the meter's clock: ahead of true time is > 0. */
+static const char clock_sql[] =
+    "SELECT heard_at, meter_time, extract(epoch FROM meter_time - heard_at) AS"
+    " offset_s FROM clock_sample WHERE tenant_id = $2 AND meter_id = $3"
+    " AND frame_id = $1";
+
+/* All revisions, the current one first. */
+static const char reading_sql[] =
+    "SELECT r.frame_id, r.revision, r.value, r.unit, r.quality, r.meter_time,"
+    " r.received_at, r.uncertainty_ms, v.codec, v.version AS codec_version"
+    " FROM reading r JOIN codec_version v USING (codec_version_id)"
+    " WHERE r.tenant_id = (SELECT tenant_id FROM meter WHERE meter_id = $1)"
+    " AND r.meter_id = $1 AND r.obis = $2 AND r.time = $3"
+    " ORDER BY r.quality & 512, r.revision DESC, r.received_at DESC";
 
 static const char journal_sql[] =
     "SELECT journal_no, node, cursor, stored_at FROM journal"
@@ -69,16 +84,6 @@ static void json_frame(struct buf *o, const PGresult *r)
     }
 }
 
-static void json_rows(struct buf *o, const char *name, const PGresult *r)
-{
-    buf_printf(o, ",\"%s\":[", name);
-    for (int i = 0; i < PQntuples(r); i++) {
-        buf_z(o, i ? "," : "");
-        table_json_row(o, r, i);
-    }
-    buf_z(o, "]");
-}
-
 static void print_rows(const char *name, const PGresult *r)
 {
     printf("%s: %d\n", name, PQntuples(r));
@@ -86,34 +91,57 @@ static void print_rows(const char *name, const PGresult *r)
         table_print(r);
 }
 
-static int found(struct cli *c, PGconn *pq, const PGresult *frame)
-{
-    const char *values[3] = {
-        PQgetvalue(frame, 0, 2), PQgetvalue(frame, 0, 0),
-        PQgetisnull(frame, 0, 9) ? "0" : PQgetvalue(frame, 0, 9)};
-    PGresult *readings = db_query(pq, readings_sql, 3, values);
-    PGresult *events = db_query(pq, events_sql, 3, values);
-    int status = readings && events ? 0 : 1;
+struct traced { /* all that hangs on one frame */
+    PGresult *frame, *readings, *events, *clock;
+};
 
-    if (status == 0 && cli_get(c, trace_args, "json")) {
-        struct buf o = {0};
-        json_frame(&o, frame);
-        json_rows(&o, "readings", readings);
-        json_rows(&o, "events", events);
-        buf_z(&o, "}\n");
-        fwrite(o.p, 1, o.n, stdout);
-        buf_done(&o);
-    } else if (status == 0) {
-        long long id = atoll(values[0]);
-        printf("frame: journal %d, position %lld\n", frame_journal(id),
-               (long long)frame_position(id));
-        print_frame(frame);
-        print_rows("readings", readings);
-        print_rows("events", events);
-    }
-    PQclear(readings);
-    PQclear(events);
-    return status;
+static void traced_clear(struct traced *t)
+{
+    PQclear(t->frame);
+    PQclear(t->readings);
+    PQclear(t->events);
+    PQclear(t->clock);
+}
+
+/* false after telling why. t->frame may have no row. */
+static bool follow(PGconn *pq, const char *frame_id, struct traced *t)
+{
+    const char *values[3] = {frame_id, NULL, "0"};
+
+    *t = (struct traced){.frame = db_query(pq, frame_sql, 1, values)};
+    if (!t->frame || PQntuples(t->frame) == 0)
+        return t->frame != NULL;
+    values[1] = PQgetvalue(t->frame, 0, 0);
+    if (!PQgetisnull(t->frame, 0, 9))
+        values[2] = PQgetvalue(t->frame, 0, 9);
+    t->readings = db_query(pq, readings_sql, 3, values);
+    t->events = db_query(pq, events_sql, 3, values);
+    t->clock = db_query(pq, clock_sql, 3, values);
+    return t->readings && t->events && t->clock;
+}
+
+static void traced_json(struct buf *o, const struct traced *t)
+{
+    json_frame(o, t->frame);
+    buf_z(o, ",");
+    table_json_rows(o, "readings", t->readings);
+    buf_z(o, ",");
+    table_json_rows(o, "events", t->events);
+    buf_z(o, ",");
+    table_json_rows(o, "clock", t->clock);
+    buf_z(o, "}");
+}
+
+static void traced_print(const struct traced *t)
+{
+    long long id = atoll(PQgetvalue(t->frame, 0, 2));
+
+    printf("frame: journal %d, position %lld\n", frame_journal(id),
+           (long long)frame_position(id));
+    print_frame(t->frame);
+    print_rows("readings", t->readings);
+    print_rows("events", t->events);
+    print_rows("clock", t->clock);
 }
 
 /* Not in the database: journaled only, expired, or never there? */
@@ -140,27 +168,101 @@ static int not_found(PGconn *pq, long long id)
     return 1;
 }
 
-int cmd_trace(struct cli *c)
+static int trace_frame(PGconn *pq, const char *text, bool json)
 {
     char *end;
-    long long id = strtoll(c->free[0], &end, 10);
-    char number[24];
-    const char *values[1] = {number};
+    long long id = strtoll(text, &end, 10);
+    struct traced t;
+    int status = 1;
 
     if (*end || id <= 0)
         return cli_fail("%s: a frame id is a number, as /api/v1/frames shows",
-                        c->free[0]);
-    snprintf(number, sizeof number, "%lld", id);
+                        text);
+    bool known = follow(pq, text, &t);
+    if (known && PQntuples(t.frame) == 0) {
+        not_found(pq, id);
+    } else if (known && json) {
+        struct buf o = {0};
+        traced_json(&o, &t);
+        buf_z(&o, "\n");
+        fwrite(o.p, 1, o.n, stdout);
+        buf_done(&o);
+        status = 0;
+    } else if (known) {
+        traced_print(&t);
+        status = 0;
+    }
+    traced_clear(&t);
+    return status;
+}
+
+/* The frames of the readings, one after the other; false after telling why. */
+static bool reading_frames(PGconn *pq, const PGresult *readings,
+                           struct buf *json)
+{
+    bool ok = true;
+
+    for (int i = 0; ok && i < PQntuples(readings); i++) {
+        struct traced t;
+        const char *id = PQgetvalue(readings, i, 0);
+
+        ok = follow(pq, id, &t);
+        if (ok && PQntuples(t.frame) == 0) {
+            if (!json)
+                printf("frame %s: past its tenant's retention\n", id);
+        } else if (ok && json) {
+            buf_z(json, json->p[json->n - 1] == '[' ? "" : ",");
+            traced_json(json, &t);
+        } else if (ok) {
+            traced_print(&t);
+        }
+        traced_clear(&t);
+    }
+    return ok;
+}
+
+static int trace_reading(PGconn *pq, const char *const *what, bool json)
+{
+    PGresult *r = db_query(pq, reading_sql, 3, what);
+    int status = 1;
+
+    if (r && PQntuples(r) == 0) {
+        cli_fail("meter %s has no reading of %s at %s; "
+                 "/api/v1/meters/%s/readings lists them",
+                 what[0], what[1], what[2], what[0]);
+    } else if (r && json) {
+        struct buf o = {0};
+        buf_z(&o, "{");
+        table_json_rows(&o, "reading", r);
+        buf_z(&o, ",\"frames\":[");
+        status = reading_frames(pq, r, &o) ? 0 : 1;
+        buf_z(&o, "]}\n");
+        if (status == 0)
+            fwrite(o.p, 1, o.n, stdout);
+        buf_done(&o);
+    } else if (r) {
+        print_rows("reading, by revision", r);
+        status = reading_frames(pq, r, NULL) ? 0 : 1;
+    }
+    PQclear(r);
+    return status;
+}
+
+int cmd_trace(struct cli *c)
+{
+    bool reading = cli_get(c, trace_args, "reading") != NULL;
+    bool json = cli_get(c, trace_args, "json") != NULL;
+
+    if (c->n_free != (reading ? 3 : 1))
+        return cli_fail("say which: FRAME, or --reading METER_ID REGISTER"
+                        " TIME");
     PGconn *pq = db_open(c, DB_SERVER);
     if (!pq)
         return 1;
     int status = 1;
-    PGresult *scope = db_query(pq, scope_sql, 0, NULL);
-    PGresult *frame = scope ? db_query(pq, frame_sql, 1, values) : NULL;
-    if (frame)
-        status = PQntuples(frame) ? found(c, pq, frame) : not_found(pq, id);
-    PQclear(scope);
-    PQclear(frame);
+    if (db_all(pq) == 0)
+        status = reading ? trace_reading(pq, c->free, json)
+                         : trace_frame(pq, c->free[0], json);
     PQfinish(pq);
     return status;
 }

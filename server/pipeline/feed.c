@@ -18,7 +18,9 @@ struct feed {
     void *arg;
     struct ticker *soon;
     char since[24], upto[24]; /* xid8: what the next, this round began with */
-    bool running, again, first_done;
+    uint64_t began;           /* `since` of the last round */
+    uint32_t meters;
+    bool running, again, first_done, stopped;
     struct integration *list;
     uint32_t n, cap;
 };
@@ -43,6 +45,7 @@ static void meter_row(void *arg, const PGresult *res, int row)
 
     hex_eui(str_of(PQgetvalue(res, row, 2)), &m.dev_eui);
     snprintf(f->upto, sizeof f->upto, "%s", PQgetvalue(res, row, 7));
+    f->meters++;
     if (*PQgetvalue(res, row, 6) == 't')
         directory_drop_meter(f->directory, m.tenant_id, m.meter_id);
     else
@@ -83,6 +86,8 @@ static void integration_row(void *arg, const PGresult *res, int row)
 static void round_end(struct feed *f, const struct pg_outcome *o)
 {
     f->running = false;
+    if (f->stopped)
+        return;
     if (o->err) {
         if (o->err == ERR_DATABASE)
             log_error("directory not read", "error=%s", o->error);
@@ -99,6 +104,7 @@ static void integrations_done(void *arg, const struct pg_outcome *o)
 {
     struct feed *f = arg;
     if (o->err == 0) {
+        f->began = strtoull(f->since, NULL, 10);
         snprintf(f->since, sizeof f->since, "%s", f->upto);
         directory_put_integrations(f->directory, f->list, f->n);
         f->list = NULL;
@@ -160,6 +166,7 @@ static void meters_start(void *arg)
         return;
     }
     f->running = true;
+    f->meters = 0;
     snprintf(f->upto, sizeof f->upto, "%s", f->since);
     struct pg_call c = {
         .tenant_id = PG_NO_TENANT,
@@ -189,9 +196,22 @@ struct feed *feed_new(uv_loop_t *loop, struct pg_pool *pool,
     return f;
 }
 
+uint32_t feed_news(const struct feed *f, uint64_t *since)
+{
+    *since = f->began;
+    return f->meters;
+}
+
 void feed_wake(struct feed *f)
 {
-    ticker_start(f->soon, 0, 0);
+    if (!f->stopped)
+        ticker_start(f->soon, 0, 0);
+}
+
+void feed_stop(struct feed *f)
+{
+    f->stopped = true;
+    ticker_stop(f->soon);
 }
 
 void feed_free(struct feed *f)

@@ -13,7 +13,12 @@ struct feed; /* opaque */
  * after the first one. */
 struct feed *feed_new(uv_loop_t *loop, struct pg_pool *pool,
                       struct directory *d, void (*loaded)(void *), void *arg);
+/* What the last round brought, inside `loaded`: how many rows of meters, and
+ * since which xid8 they may have changed. */
+uint32_t feed_news(const struct feed *f, uint64_t *since);
 /* Something changed: read soon. Many calls make one round. */
 void feed_wake(struct feed *f);
+/* Begins no round any more: before the pool is closed. */
+void feed_stop(struct feed *f);
 void feed_free(struct feed *f); /* no round may be under way: close the pool
                                    first */

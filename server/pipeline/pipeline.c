@@ -4,17 +4,25 @@
  *   job_ready -> commit_start -> commit_done
  * Two jobs: one commits while the other is prepared. When a commit fails the
  * prepared work is thrown away and the cursor in PostgreSQL decides where to
- * go on. Rows that PostgreSQL refuses are isolated by halving the batch; the
- * one frame that is left goes to quarantine, whole.
+ * go on; a batch that was committed although nobody said so is then booked as
+ * what the database says of it. Rows that PostgreSQL refuses are isolated by
+ * halving the batch; the one frame that is left goes to quarantine, whole.
  */
 #include "server/pipeline/pipeline.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/loop/loop.h"
+#include "server/pipeline/backlog.h"
 #include "server/pipeline/stage.h"
 #include <stdlib.h>
 
-enum job_state { JOB_IDLE, JOB_PREPARING, JOB_READY, JOB_COMMITTING };
+enum job_state {
+    JOB_IDLE,
+    JOB_PREPARING,
+    JOB_READY,
+    JOB_COMMITTING,
+    JOB_UNSURE, /* no answer to its commit: the cursor will tell */
+};
 
 /* A frame of 256 KiB may decode to some MiB; a batch keeps captures only. */
 enum { SCRATCH_MAX = 64 << 20, KEEP_MAX = 512 << 20, RETRY_MS = 500 };
@@ -43,18 +51,13 @@ struct pipeline {
     struct ticker *retry;
     struct job jobs[2];
     int64_t stored;   /* cursor as committed; -1 unknown */
+    int64_t booked;   /* the ledger knows what became of all before */
     int64_t prepared; /* where the next job begins */
     uint32_t most;    /* frames of the next job; shrinks to isolate a refusal */
-    bool isolate, started, stopping, asking, counted;
-    int64_t pending_base; /* backlog found at the start, less what the journal
-                             had appended by then */
-    int64_t done;         /* records committed since */
-    struct journal_chunk backlog; /* while counting */
-    int64_t backlog_end;
+    bool isolate, started, stopping, asking;
     char refused[PG_ERROR]; /* why the store refused what is being isolated */
     int64_t commit_began;
     struct pipeline_stats stats;
-    struct store_count *totals;
     void (*stopped)(void *);
     void *stopped_arg;
 };
@@ -179,22 +182,22 @@ static void job_start(struct pipeline *p, struct job *job)
 
 /* ---- committing ---- */
 
-static void count(struct pipeline *p, const struct store_count *c)
+static void book(struct pipeline *p, const struct job *job,
+                 const struct store_result *r)
 {
-    struct store_count *t = NULL;
-    for (uint32_t i = 0; i < p->stats.n_totals && !t; i++)
-        if (p->totals[i].tenant_id == c->tenant_id &&
-            p->totals[i].fate == c->fate)
-            t = &p->totals[i];
-    if (!t) {
-        p->totals =
-            mem_grow(p->totals, p->stats.n_totals + 1, sizeof *p->totals);
-        t = &p->totals[p->stats.n_totals++];
-        *t = (struct store_count){c->tenant_id, c->fate, 0, 0};
-    }
-    t->frames += c->frames;
-    t->readings += c->readings;
-    p->stats.frames += c->frames;
+    struct ledger *l = p->o.books;
+
+    for (uint32_t i = 0; i < job->chunk.n; i++)
+        ledger_taken(l, job->items[i].journaled_by,
+                     job->items[i].frame.tenant_id, job->items[i].frame.count);
+    for (uint32_t i = 0; i < r->n; i++)
+        ledger_fate(l, r->counts[i].tenant_id, r->counts[i].fate,
+                    r->counts[i].frames, r->counts[i].readings);
+    p->booked = job->to;
+    int64_t lost = job->to == journal_end(p->journal) ? ledger_drained(l) : 0;
+    if (lost)
+        log_error("frames lost to damage of the journal", "frames=%lld",
+                  (long long)lost);
 }
 
 /* Prepared work no longer fits; the cursor decides where to go on. */
@@ -213,10 +216,8 @@ static void start_over(struct pipeline *p)
 static void commit_good(struct pipeline *p, struct job *job,
                         const struct store_result *r)
 {
-    for (uint32_t i = 0; i < r->n; i++)
-        count(p, &r->counts[i]);
+    book(p, job, r);
     p->stored = job->to;
-    p->done += job->chunk.n;
     p->stats.batches++;
     p->stats.commit_us = clock_mono(p->o.clock) - p->commit_began;
     if (p->isolate && job->isolate)
@@ -225,6 +226,7 @@ static void commit_good(struct pipeline *p, struct job *job,
         p->most =
             2 * p->most < p->o.batch_frames ? 2 * p->most : p->o.batch_frames;
     journal_release(p->journal, job->to);
+    p->o.stored(p->o.arg);
 }
 
 static void commit_refused(struct pipeline *p, const struct job *job,
@@ -259,7 +261,10 @@ static void commit_done(void *arg, const struct store_result *r)
                         r->error);
         start_over(p);
     }
-    job_reset(job);
+    if (r->err == ERR_AWAY)
+        job->state = JOB_UNSURE;
+    else
+        job_reset(job);
     if (r->err == ERR_AWAY || (r->err == ERR_DATABASE && p->isolate))
         ticker_start(p->retry, RETRY_MS, 0);
     else
@@ -276,78 +281,6 @@ static void commit_start(struct pipeline *p, struct job *job)
 
 /* ---- the cursor ---- */
 
-static int64_t journal_appended(const struct pipeline *p)
-{
-    struct journal_stats s;
-    journal_stats(p->journal, &s);
-    return s.appended;
-}
-
-/* How many records wait from an earlier life: read once, before the first
- * batch, so that what is pending is known exactly ever after. */
-static int count_work(void *arg)
-{
-    struct pipeline *p = arg;
-    int64_t n = 0;
-
-    for (int64_t at = p->stored; at < p->backlog_end;) {
-        int r = journal_read(p->journal, at, p->backlog_end, p->o.batch_bytes,
-                             p->o.batch_frames, &p->backlog);
-        if (r < 0)
-            return r;
-        if (p->backlog.next <= at)
-            break;
-        at = p->backlog.next;
-        n += p->backlog.n;
-    }
-    p->pending_base += n;
-    return 0;
-}
-
-static void count_done(void *arg, int err)
-{
-    struct pipeline *p = arg;
-    journal_chunk_done(&p->backlog);
-    p->asking = false;
-    p->counted = err == 0;
-    if (err < 0)
-        log_error("journal backlog not counted", "err=%s", err_name(err));
-    else
-        log_info("journal resumes", "stored=%lld end=%lld pending=%lld",
-                 (long long)p->stored, (long long)p->backlog_end,
-                 (long long)(p->pending_base + journal_appended(p)));
-    pump(p);
-}
-
-static void on_cursor(void *arg, int err, int64_t cursor)
-{
-    struct pipeline *p = arg;
-    p->asking = false;
-    if (err < 0) {
-        log_error("journal cursor not read", "journal=%d err=%s",
-                  journal_number(p->journal), err_name(err));
-        ticker_start(p->retry, RETRY_MS, 0);
-        return;
-    }
-    int64_t first = journal_first(p->journal);
-    if (cursor < first)
-        log_error("journal begins behind the cursor",
-                  "cursor=%lld first=%lld lost_bytes=%lld", (long long)cursor,
-                  (long long)first, (long long)(first - cursor));
-    p->stored = p->prepared = cursor;
-    journal_release(p->journal, cursor);
-    if (p->counted) {
-        pump(p);
-        return;
-    }
-    p->asking = true;
-    p->backlog_end = journal_end(p->journal);
-    p->pending_base = -journal_appended(p);
-    offload(p->loop, count_work, count_done, p);
-}
-
-/* ---- what to do next ---- */
-
 static struct job *job_in(struct pipeline *p, enum job_state state)
 {
     for (int i = 0; i < 2; i++)
@@ -355,6 +288,101 @@ static struct job *job_in(struct pipeline *p, enum job_state state)
             return &p->jobs[i];
     return NULL;
 }
+
+static void backlog_known(void *arg, int err)
+{
+    struct pipeline *p = arg;
+
+    p->asking = false;
+    if (err < 0) {
+        log_error("journal backlog not counted", "err=%s", err_name(err));
+        p->stored = -1;
+        ticker_start(p->retry, RETRY_MS, 0);
+        return;
+    }
+    p->booked = p->prepared;
+    log_info("journal resumes", "stored=%lld end=%lld pending=%lld",
+             (long long)p->booked, (long long)journal_end(p->journal),
+             (long long)ledger_pending(p->o.books));
+    p->o.counted(p->o.arg);
+    p->o.stored(p->o.arg);
+    pump(p);
+}
+
+/* Goes on from there. Where somebody else has moved the cursor, what is
+ * pending is counted anew. */
+static void cursor_take(struct pipeline *p, int64_t cursor)
+{
+    p->stored = p->prepared = cursor;
+    journal_release(p->journal, cursor);
+    if (cursor == p->booked) {
+        p->o.stored(p->o.arg);
+        pump(p);
+        return;
+    }
+    p->asking = true;
+    backlog_count(p->loop, p->journal, p->o.books, cursor,
+                  journal_end(p->journal), backlog_known, p);
+}
+
+static void on_fates(void *arg, const struct store_result *r)
+{
+    struct job *job = arg;
+    struct pipeline *p = job->pipeline;
+
+    p->asking = false;
+    if (r->err) {
+        ticker_start(p->retry, RETRY_MS, 0);
+        return;
+    }
+    commit_good(p, job, r);
+    job_reset(job);
+    cursor_take(p, p->stored);
+}
+
+static void ask_fates(struct pipeline *p, struct job *job)
+{
+    int journal = journal_number(p->journal);
+    struct store_range range = {frame_id(journal, job->from),
+                                frame_id(journal, job->to), INT64_MAX,
+                                INT64_MIN};
+
+    for (uint32_t i = 0; i < job->chunk.n; i++) {
+        int64_t us = job->items[i].frame.received_us;
+        range.first_us = us < range.first_us ? us : range.first_us;
+        range.last_us = us > range.last_us ? us : range.last_us;
+    }
+    p->asking = true;
+    store_fates(p->writer, &range, on_fates, job);
+}
+
+static void on_cursor(void *arg, int err, int64_t cursor)
+{
+    struct pipeline *p = arg;
+    struct job *unsure = job_in(p, JOB_UNSURE);
+    int64_t first = journal_first(p->journal);
+
+    p->asking = false;
+    if (err < 0) {
+        log_error("journal cursor not read", "journal=%d err=%s",
+                  journal_number(p->journal), err_name(err));
+        ticker_start(p->retry, RETRY_MS, 0);
+        return;
+    }
+    if (unsure && unsure->to == cursor) {
+        ask_fates(p, unsure);
+        return;
+    }
+    if (unsure)
+        job_reset(unsure);
+    if (cursor < first)
+        log_error("journal begins behind the cursor",
+                  "cursor=%lld first=%lld lost_bytes=%lld", (long long)cursor,
+                  (long long)first, (long long)(first - cursor));
+    cursor_take(p, cursor);
+}
+
+/* ---- what to do next ---- */
 
 static void stop_finish(struct pipeline *p);
 
@@ -416,7 +444,7 @@ struct pipeline *pipeline_new(uv_loop_t *loop, struct journal *j,
     p->journal = j;
     p->directory = d;
     p->o = *o;
-    p->stored = -1;
+    p->stored = p->prepared = p->booked = -1;
     p->most = o->batch_frames;
     for (int i = 0; i < 2; i++) {
         struct job *job = &p->jobs[i];
@@ -476,7 +504,6 @@ void pipeline_free(struct pipeline *p)
         arena_free(job->scratch);
         store_batch_free(job->batch);
     }
-    free(p->totals);
     free(p);
 }
 
@@ -484,7 +511,5 @@ void pipeline_stats(const struct pipeline *p, struct pipeline_stats *ret)
 {
     *ret = p->stats;
     ret->cursor = p->stored;
-    ret->pending =
-        p->counted ? p->pending_base + journal_appended(p) - p->done : -1;
-    ret->totals = p->totals;
+    ret->resolved = p->stored < 0 ? -1 : p->prepared;
 }

@@ -8,6 +8,7 @@
 
 #include "ingest/directory.h"
 #include "ingest/journal.h"
+#include "ingest/ledger.h"
 #include "server/base/clock.h"
 #include "server/store/batch.h"
 
@@ -21,6 +22,10 @@ struct pipeline_options {
     size_t batch_bytes;       /* most journal bytes of one transaction */
     const int16_t *codec_ids; /* STAGE_CODECS numbers; lives with the caller */
     const struct clock *clock;
+    struct ledger *books;       /* what the door booked; outlives us */
+    void (*counted)(void *arg); /* the backlog is known: ledger_known() */
+    void (*stored)(void *arg);  /* the cursor has moved, or is known again */
+    void *arg;
 };
 
 struct pipeline *pipeline_new(uv_loop_t *loop, struct journal *j,
@@ -33,13 +38,11 @@ void pipeline_stop(struct pipeline *p, void (*done)(void *), void *arg);
 void pipeline_free(struct pipeline *p); /* after done */
 
 struct pipeline_stats {
-    int64_t cursor;  /* journal position up to which all is stored; -1
-                        before it is known */
-    int64_t pending; /* journaled and not yet stored, frames; -1 before it
-                        is known */
-    int64_t batches, frames, errors;
-    int64_t commit_us;                /* of the last batch */
-    const struct store_count *totals; /* since start, by tenant and fate */
-    uint32_t n_totals;
+    int64_t cursor;   /* journal position up to which all is stored; -1 while it
+                         is not known */
+    int64_t resolved; /* up to here frames asked the directory whose they are;
+                         -1 as above */
+    int64_t batches, errors;
+    int64_t commit_us; /* of the last batch */
 };
 void pipeline_stats(const struct pipeline *p, struct pipeline_stats *ret);

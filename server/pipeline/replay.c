@@ -26,12 +26,15 @@ struct replay {
     struct replay_result result;
     int64_t after; /* frame id */
     struct stage_item items[CHUNK];
+    const char *was[CHUNK]; /* reasons; in `keep` */
     uint32_t n;
+    bool stopping;
+    struct ticker *pause;
     struct arena *keep, *scratch;
     struct store_batch *batch;
 };
 
-static void chunk_start(struct replay *r);
+static void chunk_start(void *arg);
 
 static void replay_finish(struct replay *r, int err, const char *error)
 {
@@ -51,6 +54,7 @@ static void chunk_row(void *arg, const PGresult *res, int row)
     r->after = atoll(PQgetvalue(res, row, 0));
     if (n <= 0)
         return; /* not possible for a record that we wrote; left alone */
+    r->was[r->n] = arena_str(r->keep, str_of(PQgetvalue(res, row, 2))).p;
     struct stage_item *it = &r->items[r->n++];
     stage_parse(it, r->keep, (struct str){bytes, (size_t)n}, false, r->after,
                 0);
@@ -86,7 +90,7 @@ static void chunk_next(struct replay *r)
 {
     if (r->progress)
         r->progress(r->arg, &r->result);
-    chunk_start(r);
+    ticker_start(r->pause, (uint64_t)r->o.pause_ms, 0);
 }
 
 static void chunk_stored(void *arg, const struct store_result *s)
@@ -99,6 +103,22 @@ static void chunk_stored(void *arg, const struct store_result *s)
     for (uint32_t i = 0; i < s->n; i++)
         add(&r->result, s->counts[i].fate, s->counts[i].frames,
             s->counts[i].readings);
+    if (r->o.counted)
+        r->o.counted(r->arg, s->counts, s->n);
+    chunk_next(r);
+}
+
+static void chunk_show(struct replay *r)
+{
+    for (uint32_t i = 0; i < r->n; i++) {
+        const struct stage_item *it = &r->items[i];
+        struct replay_change c = {it->frame.id, r->was[i],
+                                  it->fate ? it->fate : FATE_STORED, it->reason,
+                                  it->readings};
+        add(&r->result, c.fate, 1, c.readings);
+        if (r->o.changed)
+            r->o.changed(r->arg, &c);
+    }
     chunk_next(r);
 }
 
@@ -110,10 +130,7 @@ static void chunk_decoded(void *arg, int err)
         store_write(r->writer, r->batch, 0, 0, 0, chunk_stored, r);
         return;
     }
-    for (uint32_t i = 0; i < r->n; i++)
-        add(&r->result, r->items[i].fate ? r->items[i].fate : FATE_STORED, 1,
-            0);
-    chunk_next(r);
+    chunk_show(r);
 }
 
 static void chunk_rows(void *arg, const struct pg_outcome *o)
@@ -132,10 +149,27 @@ static void chunk_rows(void *arg, const struct pg_outcome *o)
     offload(r->loop, chunk_decode, chunk_decoded, r);
 }
 
-static void chunk_start(struct replay *r)
+static const char any_sql[] =
+    "SELECT frame_id, record, reason FROM quarantine WHERE tenant_id = $1"
+    " AND frame_id > $2::bigint AND ($3::bigint = 0 OR frame_id = $3::bigint)"
+    " AND ($4::text IS NULL OR reason = $4) ORDER BY frame_id LIMIT 500";
+
+/* Through the index quarantine_stranger. */
+static const char strangers_sql[] =
+    "SELECT frame_id, record, reason FROM quarantine WHERE tenant_id = $1"
+    " AND frame_id > $2::bigint AND reason = 'unknown_meter'"
+    " AND octet_length(detail) < 300 AND detail = ANY ($3::text[])"
+    " ORDER BY frame_id LIMIT 500";
+
+static void chunk_start(void *arg)
 {
+    struct replay *r = arg;
     char tenant[16], frame[24], after[24];
 
+    if (r->stopping) {
+        replay_finish(r, UV_ECANCELED, "stopped");
+        return;
+    }
     r->n = 0;
     arena_reset(r->keep);
     store_batch_reset(r->batch);
@@ -143,17 +177,15 @@ static void chunk_start(struct replay *r)
     snprintf(tenant, sizeof tenant, "%d", r->o.tenant_id);
     snprintf(frame, sizeof frame, "%lld", (long long)r->o.frame_id);
     snprintf(after, sizeof after, "%lld", (long long)r->after);
-    struct pg_call c = {
-        .tenant_id = r->o.tenant_id,
-        .sql = "SELECT frame_id, record FROM quarantine WHERE tenant_id = $1"
-               " AND frame_id > $2::bigint AND ($3::bigint = 0 OR frame_id ="
-               " $3::bigint) AND ($4::text IS NULL OR reason = $4)"
-               " ORDER BY frame_id LIMIT 500",
-        .n = 4,
-        .values = {tenant, after, frame, r->o.reason},
-        .row = chunk_row,
-        .done = chunk_rows,
-        .arg = r};
+    struct pg_call c = {.tenant_id = r->o.tenant_id,
+                        .sql = r->o.strangers ? strangers_sql : any_sql,
+                        .n = r->o.strangers ? 3 : 4,
+                        .values = {tenant, after,
+                                   r->o.strangers ? r->o.strangers : frame,
+                                   r->o.reason},
+                        .row = chunk_row,
+                        .done = chunk_rows,
+                        .arg = r};
     int err = pg_call(r->pool, &c);
     if (err < 0)
         replay_finish(r, err, err_text(err));
@@ -177,14 +209,21 @@ struct replay *replay_start(
     r->keep = arena_new(KEEP_MAX);
     r->scratch = arena_new(SCRATCH_MAX);
     r->batch = store_batch_new();
-    chunk_start(r);
+    r->pause = ticker_new(loop, chunk_start, r);
+    ticker_start(r->pause, 0, 0);
     return r;
+}
+
+void replay_stop(struct replay *r)
+{
+    r->stopping = true;
 }
 
 void replay_free(struct replay *r)
 {
     if (!r)
         return;
+    ticker_free(r->pause);
     arena_free(r->keep);
     arena_free(r->scratch);
     store_batch_free(r->batch);

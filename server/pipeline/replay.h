@@ -7,16 +7,32 @@
 #include "ingest/directory.h"
 #include "server/store/batch.h"
 
+/* What a dry run would make of one frame; whether the store knows its readings
+ * already is not asked. */
+struct replay_change {
+    int64_t frame_id;
+    const char *was; /* its reason in quarantine */
+    enum fate fate;
+    const char *reason; /* NULL where it would be stored */
+    uint32_t readings;
+};
+
 struct replay_options {
     int32_t tenant_id;
     int64_t frame_id;         /* one frame; 0: all */
     const char *reason;       /* of quarantine; NULL: any */
+    const char *strangers;    /* only unknown meters that gave one of these
+                                 names, as PostgreSQL's text[]; NULL: any */
     bool dry_run;             /* decode and count, change nothing */
     const int16_t *codec_ids; /* as in pipeline_options */
+    int pause_ms; /* between chunks, for what else the database does */
+    /* May be NULL. `changed` only in a dry run, `counted` only otherwise. */
+    void (*changed)(void *arg, const struct replay_change *c);
+    void (*counted)(void *arg, const struct store_count *counts, uint32_t n);
 };
 
 struct replay_result {
-    int err; /* 0, ERR_DATABASE, ERR_AWAY */
+    int err; /* 0, ERR_DATABASE, ERR_AWAY, UV_ECANCELED */
     char error[PG_ERROR];
     int64_t seen, stored, duplicate, quarantined, rejected, readings;
 };
@@ -30,4 +46,6 @@ struct replay *replay_start(
     const struct directory *d, const struct replay_options *o,
     void (*progress)(void *, const struct replay_result *),
     void (*done)(void *, const struct replay_result *), void *arg);
-void replay_free(struct replay *r); /* after done */
+/* Ends after the chunk under way. */
+void replay_stop(struct replay *r);
+void replay_free(struct replay *r); /* from `done` on; NULL is fine */

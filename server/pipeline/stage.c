@@ -62,6 +62,7 @@ void stage_parse(struct stage_item *it, struct arena *a, struct str record,
                             (long long)frame_position(id)));
     }
     it->frame.id = id;
+    it->journaled_by = it->frame.tenant_id;
     if (it->fate)
         return;
     if (it->frame.rejected)
@@ -111,11 +112,12 @@ void stage_resolve(struct stage_item *it, struct arena *a,
     if (it->fate)
         return;
     if (it->is_uplink) {
-        who = arena_printf(a, "DevEUI %016llx",
+        who = arena_printf(a, STRANGER_EUI "%016llx",
                            (unsigned long long)it->uplink.dev_eui);
         m = directory_by_eui(d, it->frame.tenant_id, it->uplink.dev_eui);
     } else {
-        who = arena_printf(a, "serial %.*s", STR_ARGS(it->frame.identity));
+        who = arena_printf(a, STRANGER_SERIAL "%.*s",
+                           STR_ARGS(it->frame.identity));
         err =
             directory_by_serial(d, it->frame.tenant_id, it->frame.identity, &m);
     }
@@ -285,7 +287,9 @@ void stage_decode(struct stage_item *it, struct arena *keep,
     store_batch_frame(batch, &row);
     if (row.fate != FATE_STORED)
         return;
-    for (uint32_t i = 0; i < captured.n; i++)
+    for (uint32_t i = 0; i < captured.n; i++) {
         store_batch_capture(batch, &captured.captures[i]);
+        it->readings += captured.captures[i].profile->n;
+    }
     add_events(it, &d, stranger, batch);
 }

@@ -26,14 +26,21 @@ struct stage_meter {  /* copied out of the directory */
 };
 
 struct stage_item {
-    struct frame frame;
+    struct frame frame;   /* once resolved, of the meter's tenant */
+    int32_t journaled_by; /* the tenant that it was journaled for */
     struct uplink uplink; /* frames from a network server */
     bool is_uplink;
     enum fate fate;     /* 0 while nothing has gone wrong */
     const char *reason; /* with a fate: lower_snake, static or arena */
     struct str detail;
     struct stage_meter meter;
+    uint32_t readings; /* values that it brought, once decoded */
 };
+
+/* The prefixes of what a stranger's detail names it by: one DevEUI, or one
+ * serial (migrations/0005_ledger.sql reads them too). */
+#define STRANGER_EUI    "DevEUI "
+#define STRANGER_SERIAL "serial "
 
 /* `position` and `journal` make the frame's id. A damaged stretch or a record
  * that cannot be read becomes a quarantined item of the platform tenant,

@@ -90,6 +90,15 @@ void store_write(struct store_writer *w, const struct store_batch *b,
                  int journal, int64_t from, int64_t to, store_done_fn *done,
                  void *arg);
 
+/* The frames with ids from `from` up to `to`, and when they arrived. */
+struct store_range {
+    int64_t from, to, first_us, last_us;
+};
+/* What became of them, when a store_write ended with ERR_AWAY and its cursor
+ * turned out to be committed. Readings are not told. */
+void store_fates(struct store_writer *w, const struct store_range *range,
+                 store_done_fn *done, void *arg);
+
 /* How far the journal is stored. err as above, ERR_UNKNOWN: no such journal. */
 typedef void store_cursor_fn(void *arg, int err, int64_t cursor);
 void store_cursor(struct store_writer *w, int journal, store_cursor_fn *done,

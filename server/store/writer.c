@@ -70,7 +70,7 @@ static void write_finish(struct store_writer *w, int err, const char *error)
     store_cursor_fn *cursor_done = w->cursor_done;
 
     ticker_stop(w->deadline);
-    if (done && err == 0)
+    if (w->batch && err == 0)
         remember_profiles(w);
     w->done = NULL;
     w->cursor_done = NULL;
@@ -293,6 +293,22 @@ void store_write(struct store_writer *w, const struct store_batch *b,
     buf_u8(&sql, 0);
     send_sql(w, (const char *)sql.p);
     buf_done(&sql);
+}
+
+void store_fates(struct store_writer *w, const struct store_range *range,
+                 store_done_fn *done, void *arg)
+{
+    char sql[160];
+
+    w->done = done;
+    w->arg = arg;
+    w->err = 0;
+    w->n_counts = 0;
+    snprintf(sql, sizeof sql,
+             "SELECT * FROM batch_fates(%lld, %lld, %lld, %lld)",
+             (long long)range->from, (long long)range->to,
+             (long long)range->first_us, (long long)range->last_us);
+    send_sql(w, sql);
 }
 
 void store_cursor(struct store_writer *w, int journal, store_cursor_fn *done,

@@ -143,8 +143,11 @@ def test_replay_after_registering_the_meter_stores_the_frame(site, broker,
                                                             heat):
     broker.publish(*Uplink(EUI).chirpstack4())
     heat.wait_fates(quarantined=1)
+    site.headend.stop()  # running, it would replay by itself
     meter = heat.meter("69322582", dev_eui=EUI)
-    site.headend.cli("replay", "--tenant", "demo", "--all", "--dry-run")
+    said = site.headend.cli("replay", "--tenant", "demo", "--all", "--dry-run")
+    assert f"{frame_id(site, fate=3)}: unknown_meter -> stored, 8 readings" \
+        in said
     assert heat.fates() == {"quarantined": 1}
     site.headend.cli("replay", "--tenant", "demo", "--frame",
                      frame_id(site, fate=3))
@@ -153,6 +156,7 @@ def test_replay_after_registering_the_meter_stores_the_frame(site, broker,
     assert site.sql("SELECT count(*) FROM quarantine") == [(0,)]
     site.headend.cli("replay", "--tenant", "demo", "--all")
     assert len(heat.readings(meter)) == 8
+    site.start()
     site.check_balance()
 
 

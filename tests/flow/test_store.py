@@ -107,10 +107,12 @@ def test_a_strangers_frame_moves_to_its_tenant_when_replayed(site, demo):
         assert meter.ask({"t": "hello", "v": 1, "sn": SERIAL, "bat": 87,
                           "clk": AT}) == {"t": "nak", "code": "unknown_device"}
     wait_until(lambda: site.fates(0) == {"quarantined": 1})
+    site.headend.stop()  # running, it would replay by itself
     meter_id = demo.meter(SERIAL, model="heo-g4")
     said = site.headend.cli("replay", "--tenant", "platform", "--all")
     assert "1 frames: 1 stored" in said
     assert site.fates(0) == {} and demo.fates() == {"stored": 1}
     assert demo.readings(meter_id)
     assert site.sql("SELECT count(*) FROM quarantine") == [(0,)]
+    site.start()
     site.check_balance()

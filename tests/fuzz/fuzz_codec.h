@@ -35,15 +35,13 @@ static void fuzz_normalise(const struct decoded *d, const struct measurement *m)
         abort();
 }
 
-static void fuzz_codec(const char *name, int port, const uint8_t *data,
-                       size_t size)
+static void fuzz_codec_input(const char *name, const struct codec_input *in)
 {
-    struct codec_input in = {.payload = {(const char *)data, size},
-                             .port = port};
+    size_t size = in->payload.n;
     struct arena *a = arena_new(16 << 20);
     struct decoded d;
 
-    if (codec_decode(codec_find(str_of(name)), &in, a, &d) < 0) {
+    if (codec_decode(codec_find(str_of(name)), in, a, &d) < 0) {
         if (!d.error || d.error_offset > size)
             abort();
     } else {
@@ -56,4 +54,13 @@ static void fuzz_codec(const char *name, int port, const uint8_t *data,
             abort();
     }
     arena_free(a);
+}
+
+static inline void fuzz_codec(const char *name, int port, const uint8_t *data,
+                              size_t size)
+{
+    struct codec_input in = {.payload = {(const char *)data, size},
+                             .port = port};
+
+    fuzz_codec_input(name, &in);
 }

@@ -37,6 +37,7 @@ static struct {
     int refuse;     /* what pg_call itself returns */
     char token[80];
     const char *not_ready;
+    int64_t pending;
 } store;
 
 struct pending {
@@ -137,6 +138,41 @@ static void answer_readings(struct pending *p)
         }
 }
 
+/* 3000 minutes of one frame each; or their sum. */
+static void answer_ledger(struct pending *p)
+{
+    int64_t limit = p->call.n == 7 ? atoll(p->values[6]) : 0;
+    int64_t i = p->call.n == 7 && p->values[5]
+                    ? capture_at(time_of(p->values[5], 0)) + 1
+                    : 0;
+    char time[24];
+
+    if (p->call.n == 3)
+        send_row(p, 5, (const char *const[]){NULL, "3000", "0", "1", NULL});
+    for (; i < 3000 && limit > 0; i++, limit--) {
+        snprintf(time, sizeof time, "%lld",
+                 (long long)(start_us + i * 60 * US_PER_S));
+        send_row(p, 5, (const char *const[]){time, "1", "0", "0", "0"});
+    }
+}
+
+static void answer_reasons(struct pending *p)
+{
+    send_row(p, 2, (const char *const[]){"unknown_meter", "2"});
+    send_row(p, 2, (const char *const[]){"too_\"deep", "1"});
+}
+
+static void answer_quarantine(struct pending *p)
+{
+    const char *row[] = {"99", "1767225600000000", "decode_failed", "why", "7",
+                         "A1", "heo-json",         "\\x0102"};
+
+    if (p->call.n == 2 && strcmp(p->values[1], "99") == 0)
+        send_row(p, 8, row);
+    else if (p->call.n == 5 && !p->values[2])
+        send_row(p, 6, row);
+}
+
 static void answer(void *arg)
 {
     static const struct {
@@ -145,12 +181,16 @@ static void answer(void *arg)
     } answers[] = {{"authenticate_token", answer_token},
                    {"FROM reading_current", answer_readings},
                    {"count(*) FROM (SELECT time", answer_window},
+                   {"FROM ledger", answer_ledger},
+                   {"GROUP BY reason", answer_reasons},
+                   {"FROM quarantine", answer_quarantine},
                    {"FROM meter m", answer_meter}};
     struct pending *p = arg;
 
     if (store.fail_after == 0)
         p->outcome.err = ERR_AWAY;
-    for (int i = 0; i < 4 && p->outcome.err == 0; i++)
+    for (size_t i = 0;
+         i < sizeof answers / sizeof *answers && p->outcome.err == 0; i++)
         if (strstr(p->call.sql, answers[i].part)) {
             answers[i].answer(p);
             break;
@@ -187,6 +227,24 @@ static void metrics(struct buf *out, void *arg)
     buf_z(out, "headend_frames_pending 3\n");
 }
 
+static int64_t pending(int32_t tenant_id, void *arg)
+{
+    (void)arg;
+    return tenant_id == 3 ? store.pending : 0;
+}
+
+static void examine(struct str record, struct str codec, struct arena *a,
+                    struct api_examined *ret, void *arg)
+{
+    (void)a;
+    (void)arg;
+    assert_true(str_is(record, "\x01\x02"));
+    *ret = (struct api_examined){.payload = STR("\x1e\x04"),
+                                 .codec = codec,
+                                 .error = STR("record cut off"),
+                                 .offset = 1};
+}
+
 static const char *not_ready(void *arg)
 {
     (void)arg;
@@ -203,7 +261,8 @@ static int setup(void **state)
 {
     static const struct clock clock = {fake_now, fake_now, NULL};
     struct http_options o = {"127.0.0.1:0", 20, 10, 1000};
-    struct api_deps deps = {NULL, NULL, &clock, metrics, not_ready, NULL};
+    struct api_deps deps = {NULL,      NULL,    &clock,  metrics,
+                            not_ready, pending, examine, NULL};
 
     (void)state;
     memset(&store, 0, sizeof store);
@@ -365,6 +424,11 @@ static void a_bad_parameter_is_400_and_named(void **state)
         {"/api/v1/meters/7/readings?format=xml", "format"},
         {"/api/v1/frames?fate=lost", "fate"},
         {"/api/v1/frames?meter_id=x", "meter_id"},
+        {"/api/v1/ledger?by=week", "by"},
+        {"/api/v1/ledger?tenant=1", "tenant"},
+        {"/api/v1/ledger?by=total&after=MS4", "after"}, /* "1." */
+        {"/api/v1/quarantine?fate=stored", "fate"},
+        {"/api/v1/quarantine?after=My4", "after"},
     };
     char field[64];
 
@@ -486,6 +550,56 @@ static void a_list_that_fails_half_way_is_cut(void **state)
     free(c.got);
 }
 
+static void the_ledgers_last_row_is_what_is_pending(void **state)
+{
+    (void)state;
+    store.pending = 4;
+    assert_answer(ask("/api/v1/ledger?by=minute&limit=10000", good), 200,
+                  "{\"received\":1,\"period\":\"2026-01-03T01:59:00Z\","
+                  "\"stored\":1,\"duplicate\":0,\"quarantined\":0,"
+                  "\"rejected\":0,\"pending\":0},"
+                  "{\"received\":4,\"period\":null,\"stored\":0,"
+                  "\"duplicate\":0,\"quarantined\":0,\"rejected\":0,"
+                  "\"pending\":4}],\"next\":null}\n");
+    assert_answer(ask("/api/v1/ledger?by=minute&limit=2999", good), 200,
+                  "\"pending\":0}],\"next\":\"");
+    assert_answer(ask("/api/v1/ledger?by=total", good), 200,
+                  "{\"by\":\"total\",\"ledger\":[{\"received\":3005,"
+                  "\"period\":null,\"stored\":3000,\"duplicate\":0,"
+                  "\"quarantined\":1,\"rejected\":0,\"pending\":4}],"
+                  "\"next\":null}\n");
+    assert_answer(ask("/api/v1/ledger?by=total&to=2026-01-02T00:00:00Z", good),
+                  200, "\"received\":3001");
+    store.pending = -1;
+    assert_answer(ask("/api/v1/ledger?by=total", good), 200,
+                  "\"pending\":null}]");
+}
+
+static void quarantine_counts_by_reason_and_shows_one(void **state)
+{
+    static const char frame[] =
+        "{\"frame_id\":\"99\",\"received_at\":\"2026-01-01T00:00:00Z\","
+        "\"reason\":\"decode_failed\",\"detail\":\"why\","
+        "\"meter_id\":7,\"serial\":\"A1\"";
+    char want[640];
+
+    (void)state;
+    snprintf(want, sizeof want,
+             "{\"reasons\":[{\"reason\":\"unknown_meter\",\"frames\":2},"
+             "{\"reason\":\"too_\\\"deep\",\"frames\":1}],"
+             "\"quarantine\":[%s}],\"next\":null}\n",
+             frame);
+    assert_answer(ask("/api/v1/quarantine", good), 200, want);
+    snprintf(want, sizeof want,
+             "%s,\"device\":null,\"payload\":\"1e04\","
+             "\"payload_text\":\"\\u001e\\u0004\","
+             "\"codec\":\"heo-json\",\"decoded\":null,"
+             "\"error\":\"record cut off\",\"error_offset\":1}\n",
+             frame);
+    assert_answer(ask("/api/v1/quarantine/99", good), 200, want);
+    assert_answer(ask("/api/v1/quarantine/98", good), 404, "");
+}
+
 static void health_needs_no_token(void **state)
 {
     (void)state;
@@ -514,6 +628,8 @@ int main(void)
         api_test(a_json_page_goes_on_where_its_cursor_points),
         api_test(a_json_reading_says_all_it_knows),
         api_test(a_list_that_fails_half_way_is_cut),
+        api_test(the_ledgers_last_row_is_what_is_pending),
+        api_test(quarantine_counts_by_reason_and_shows_one),
         api_test(health_needs_no_token),
     };
 

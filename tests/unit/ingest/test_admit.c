@@ -265,6 +265,39 @@ static void an_ended_door_tells_who_waits_when_the_disk_fails(void **state)
 #define TEST(name)                                                             \
     cmocka_unit_test_setup_teardown(name, setup_door, teardown_door)
 
+static void what_is_durable_is_booked_and_nothing_else(void **state)
+{
+    struct ledger *l = ledger_new();
+    struct frame good = {
+        .source = SOURCE_HEO, .tenant_id = 2, .payload = STR("{}")};
+    struct frame bad = rejected(1);
+    int outcome = 1;
+
+    (void)state;
+    ledger_counted(l);
+    admit_keep_books(l);
+    atomic_store(&disk_write_error, ENOSPC);
+    assert_ok(admit_frame(journal, &good, on_done, &outcome));
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_err(outcome, "ENOSPC");
+    assert_int_equal(ledger_pending(l), 0);
+    disk_heal();
+    outcome = 1;
+    assert_ok(admit_frame(journal, &good, on_done, &outcome));
+    assert_int_equal(ledger_pending(l), 0); /* not yet durable */
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_ok(outcome);
+    assert_int_equal(ledger_pending_of(l, 2), 1);
+    reported = 0;
+    for (int i = 0; i < 100; i++)
+        admit_reject(door, &bad, on_reported, NULL);
+    while (reported < 100)
+        uv_run(&loop, UV_RUN_ONCE);
+    assert_int_equal(ledger_pending_of(l, 1), 100);
+    admit_keep_books(NULL);
+    ledger_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +309,7 @@ int main(void)
         TEST(a_count_survives_a_disk_that_fails),
         TEST(ending_the_door_counts_what_was_held),
         TEST(an_ended_door_tells_who_waits_when_the_disk_fails),
+        TEST(what_is_durable_is_booked_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

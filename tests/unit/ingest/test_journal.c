@@ -269,6 +269,24 @@ static void quota_refuses_until_a_release(void **state)
     assert_int_equal(fill(70, 100000), 0);
 }
 
+static void small_records_do_not_end_a_full_journal(void **state)
+{
+    struct journal_stats s;
+
+    (void)state;
+    options.quota = 2 * MIB;
+    open_journal();
+    assert_int_equal(fill(0, 100000), 20);
+    assert_ok(append_wait(20, 100)); /* the last corner takes it */
+    journal_stats(journal, &s);
+    assert_true(s.full);
+
+    journal_release(journal, MIB);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    journal_stats(journal, &s);
+    assert_false(s.full);
+}
+
 static void released_files_are_reused_and_few_are_kept(void **state)
 {
     struct journal_stats s;
@@ -509,6 +527,7 @@ int main(void)
         TEST(only_one_may_have_it_open),
         TEST(what_is_no_journal_is_not_touched),
         TEST(quota_refuses_until_a_release),
+        TEST(small_records_do_not_end_a_full_journal),
         TEST(released_files_are_reused_and_few_are_kept),
         TEST(quota_counts_what_waits_too),
         TEST(unsynced_memory_is_bounded),
