@@ -181,6 +181,7 @@ BEGIN
         (id, 'elvaco-cmi4160', 'Elvaco', 'heat', 'elvaco-cmi41'),
         (id, 'heo-g4', 'Prometrika', 'gas', 'heo-json'),
         (id, 'heo-g6', 'Prometrika', 'gas', 'heo-json'),
+        (id, 'vega-si11', 'Vega', 'other', 'vega-si11'),
         (id, 'mbus-generic', 'any', 'other', 'mbus-records');
     RETURN id;
 END $$;

@@ -112,9 +112,11 @@ static const char *not_ready(void *arg)
         return boot_waits_for(v->boot);
     if (!v->serving)
         return "the directory of meters is being loaded";
+    if (s.full)
+        return "the journal is full; nothing is acknowledged";
     if (!pg_pool_up(v->pool))
         return "PostgreSQL is away; meters are still acknowledged";
-    return s.full ? "the journal is full; nothing is acknowledged" : NULL;
+    return NULL;
 }
 
 static void maintained(void *arg, const struct pg_outcome *o)
@@ -291,8 +293,10 @@ static int open_journal(struct server *v)
     if (err < 0)
         return cli_fail("journal.dir %s: %s (%s)", s->journal_dir, why,
                         err_name(err));
-    log_info("journal opened", "dir=%s first=%lld end=%lld torn_bytes=%lld",
-             s->journal_dir, (long long)found.first, (long long)found.end,
+    /* A torn tail was never acknowledged, but a crash left it: worth a look. */
+    log_line(found.torn_bytes ? LOG_WARNING : LOG_INFO, "journal opened",
+             "dir=%s first=%lld end=%lld torn_bytes=%lld", s->journal_dir,
+             (long long)found.first, (long long)found.end,
              (long long)found.torn_bytes);
     return 0;
 }

@@ -135,6 +135,16 @@ def test_server_starts_without_its_database_and_catches_up(
     fleet.wait_fates(stored=1)
 
 
+def test_server_that_never_saw_its_database_ends_cleanly(site, cluster):
+    cluster.stop()
+    try:
+        site.headend.launch()
+        wait_until(lambda: "database is away" in site.headend.log())
+        site.headend.stop()
+    finally:
+        cluster.start()
+
+
 def test_full_replay_changes_nothing(site, broker, fleet):
     """Promise 3: the journal's cursor set back, everything runs again."""
     sim = Simulator("--broker", broker.url, "--rate", 1000, "--count", 1000)

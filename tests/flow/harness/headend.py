@@ -85,11 +85,15 @@ class Headend:
         return json.loads(self.cli(*args, "--json"))
 
     def start(self):
+        self.launch()
+        wait_until(self._ready, 30, "headend to be ready")
+
+    def launch(self):
+        """Without waiting for it to be ready."""
         with open(self.log_path, "a") as log:
             self._process = subprocess.Popen(
                 [BUILD / "headend", "serve", "--config", self.conf],
                 stdout=log, stderr=log, cwd=self.dir, env=self._environment())
-        wait_until(self._ready, 30, "headend to be ready")
 
     def _ready(self):
         if self._process.poll() is not None:

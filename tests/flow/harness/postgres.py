@@ -51,7 +51,8 @@ class Cluster:
         self._run(BIN / "pg_ctl", "-D", self.data, "-m", "fast", "-w", "stop")
 
     def remove(self):
-        self.stop()
+        if (self.data / "postmaster.pid").exists():
+            self.stop()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def url(self, database, user="postgres"):
