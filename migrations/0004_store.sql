@@ -18,7 +18,9 @@ BEGIN
         RAISE EXCEPTION 'no partitions for % by %', p_parent, p_step;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('headend partition'));
-    IF to_regclass(part) IS NOT NULL THEN
+    -- Read anew: to_regclass remembers what it saw before the lock.
+    IF EXISTS (SELECT FROM pg_class WHERE relname = part
+               AND relnamespace = 'public'::regnamespace) THEN
         RETURN;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)',

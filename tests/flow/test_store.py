@@ -1,8 +1,10 @@
 """What the store promises: money-safe conflicts, exactly-once effect, and no
 frame that can stop the frames behind it."""
 
+import threading
 from decimal import Decimal
 
+import psycopg2
 import pytest
 from harness import wait_until
 
@@ -116,3 +118,27 @@ def test_a_strangers_frame_moves_to_its_tenant_when_replayed(site, demo):
     assert site.sql("SELECT count(*) FROM quarantine") == [(0,)]
     site.start()
     site.check_balance()
+
+
+def test_two_writers_may_need_the_same_new_partition(site):
+    ask = "SELECT ensure_partition('capture', 'month', '2024-05-05')"
+    first, second = (psycopg2.connect(site.cluster.url(site.database))
+                     for _ in range(2))
+    first.cursor().execute(ask)
+    failed = []
+
+    def other():
+        try:
+            second.cursor().execute(ask)
+            second.commit()
+        except psycopg2.Error as e:
+            failed.append(e)
+    thread = threading.Thread(target=other)
+    thread.start()
+    wait_until(lambda: site.sql("SELECT 1 FROM pg_locks WHERE NOT granted AND "
+                                "locktype = 'advisory'"))
+    first.commit()
+    thread.join(20)
+    assert not failed
+    first.close()
+    second.close()
