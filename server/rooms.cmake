@@ -19,7 +19,7 @@ room(codecs
 room(timesvc SOURCES zone.c reconcile.c USES base schema NEEDS PkgConfig::glib)
 room(server/http SOURCES http.c request.c target.c USES base loop NEEDS PkgConfig::mhd)
 room(server/store
-  SOURCES conn.c pg.c copy.c batch.c writer.c watch.c migrate.c meter.c frame.c
+  SOURCES conn.c pg.c copy.c batch.c writer.c watch.c migrate.c column.c meter.c frame.c
           reading.c balance.c quarantine.c
   USES base loop schema NEEDS PkgConfig::pq)
 include(migrations/embed.cmake)

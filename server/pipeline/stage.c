@@ -138,7 +138,7 @@ static struct time_evidence evidence_of(const struct stage_item *it)
 }
 
 static void frame_key(const struct stage_item *it, struct arena *scratch,
-                      struct frame_row *row)
+                      struct staged_frame *row)
 {
     if (it->fate == FATE_REJECTED || it->frame.source == SOURCE_JOURNAL)
         return;
@@ -169,13 +169,13 @@ static void add_event(struct store_batch *batch, struct reconciled when,
 {
     const struct event_type *type = event_type(code);
     store_batch_event(batch,
-                      &(struct event_row){.time_us = when.time_us,
-                                          .meter_time_us = when.meter_time_us,
-                                          .code = code,
-                                          .detail = detail,
-                                          .severity = type ? type->severity
-                                                           : SEVERITY_WARNING,
-                                          .state = state});
+                      &(struct staged_event){
+                          .time_us = when.time_us,
+                          .meter_time_us = when.meter_time_us,
+                          .code = code,
+                          .detail = detail,
+                          .severity = type ? type->severity : SEVERITY_WARNING,
+                          .state = state});
 }
 
 static void add_events(const struct stage_item *it, const struct decoded *d,
@@ -203,12 +203,13 @@ static struct str payload_of(const struct stage_item *it)
     return whole;
 }
 
-static void frame_facts(const struct stage_item *it, struct frame_row *row)
+static void frame_facts(const struct stage_item *it, struct staged_frame *row)
 {
     uint32_t ignored = 0;
     const struct uplink *u = &it->uplink;
 
-    *row = (struct frame_row){.frame = &it->frame,
+    *row =
+        (struct staged_frame){.frame = &it->frame,
                               .meter_id = it->meter.meter_id,
                               .heard_us = heard_us(evidence_of(it), &ignored),
                               .counter = -1,
@@ -265,7 +266,7 @@ static void decode(struct stage_item *it, struct arena *keep,
 void stage_decode(struct stage_item *it, struct arena *keep,
                   struct arena *scratch, struct store_batch *batch)
 {
-    struct frame_row row;
+    struct staged_frame row;
     struct decoded d = {.sequence = -1};
     struct captured captured = {.clock_us = TIME_NONE};
     bool stranger = false;

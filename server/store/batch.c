@@ -110,7 +110,7 @@ static void opt_int2(struct buf *b, bool there, int v)
 }
 
 /* The order of columns of stage_frame, see `staging` in writer.c. */
-void store_batch_frame(struct store_batch *b, const struct frame_row *r)
+void store_batch_frame(struct store_batch *b, const struct staged_frame *r)
 {
     struct buf *o = &b->frames;
     const struct frame *f = r->frame;
@@ -182,7 +182,7 @@ static void profile_json(struct buf *o, int32_t tenant, const struct profile *p)
 
 void store_batch_capture(struct store_batch *b, const struct capture *c)
 {
-    const struct frame_row *f = &b->last;
+    const struct staged_frame *f = &b->last;
     struct profile_key key = {c->profile->id, f->frame->tenant_id};
 
     if (b->n_rows == b->cap_rows) {
@@ -218,7 +218,7 @@ static void json_text(struct buf *o, struct str s)
         memcpy(p, "\\ufffd", 6);
 }
 
-void store_batch_event(struct store_batch *b, const struct event_row *e)
+void store_batch_event(struct store_batch *b, const struct staged_event *e)
 {
     struct buf *o = &b->events;
     const struct frame *f = b->last.frame;

@@ -11,7 +11,7 @@
 #include "server/store/pg.h"
 
 /* A frame and what became of it. Slices must live until store_batch_seal. */
-struct frame_row {
+struct staged_frame {
     const struct frame *frame;
     enum fate fate;   /* proposed; the store may find a duplicate */
     int32_t meter_id; /* 0: unknown */
@@ -32,7 +32,7 @@ struct frame_row {
     int64_t clock_us;   /* the meter's clock as UTC; TIME_NONE */
 };
 
-struct event_row {
+struct staged_event {
     int64_t time_us, meter_time_us; /* meter_time_us may be TIME_NONE */
     struct str code, detail;
     enum severity severity;
@@ -45,10 +45,10 @@ void store_batch_free(struct store_batch *b);
 void store_batch_reset(struct store_batch *b);
 /* The transaction sees this tenant beside those of its frames. */
 void store_batch_tenant(struct store_batch *b, int32_t tenant_id);
-void store_batch_frame(struct store_batch *b, const struct frame_row *f);
+void store_batch_frame(struct store_batch *b, const struct staged_frame *f);
 /* Of the frame that was added last. *c must live until the seal. */
 void store_batch_capture(struct store_batch *b, const struct capture *c);
-void store_batch_event(struct store_batch *b, const struct event_row *e);
+void store_batch_event(struct store_batch *b, const struct staged_event *e);
 /* Sorts by key and encodes; the batch can be written from then on, as often as
  * it takes, and holds nothing of its caller's. */
 void store_batch_seal(struct store_batch *b);

@@ -33,7 +33,7 @@ struct store_batch {
     int32_t tenants[64]; /* distinct, while they fit */
     uint32_t n_tenants;
     struct buf more_tenants; /* text of those that did not fit: ",7,8" */
-    struct frame_row last;
+    struct staged_frame last;
 };
 
 struct profile_known *profile_find(struct profile_known *set,

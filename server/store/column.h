@@ -15,6 +15,10 @@ struct pg_taker {
     void *arg;
 };
 
+/* Runs `sql` (static) with $1 the tenant and $2 the id. As pg_call. */
+int column_get(struct pg_pool *p, const char *sql, int32_t tenant_id,
+               int64_t id, const struct pg_taker *taker);
+
 /* A timestamptz as int64 microseconds, exact. */
 #define SQL_US(column) "(extract(epoch FROM " column ") * 1000000)::bigint"
 

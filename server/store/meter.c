@@ -47,18 +47,7 @@ int meter_list(struct pg_pool *p, const struct meter_filter *f,
 int meter_get(struct pg_pool *p, int32_t tenant_id, int64_t meter_id,
               const struct pg_taker *taker)
 {
-    char tenant[16], meter[24];
-    const struct pg_call call = {.tenant_id = tenant_id,
-                                 .sql = get_sql,
-                                 .n = 2,
-                                 .values = {tenant, meter},
-                                 .row = taker->row,
-                                 .done = taker->done,
-                                 .arg = taker->arg};
-
-    snprintf(tenant, sizeof tenant, "%d", tenant_id);
-    snprintf(meter, sizeof meter, "%" PRId64, meter_id);
-    return pg_call(p, &call);
+    return column_get(p, get_sql, tenant_id, meter_id, taker);
 }
 
 void meter_read(const PGresult *res, int row, struct meter_row *ret)

@@ -69,18 +69,7 @@ int quarantine_list(struct pg_pool *p, const struct quarantine_filter *f,
 int quarantine_get(struct pg_pool *p, int32_t tenant_id, int64_t frame_id,
                    const struct pg_taker *taker)
 {
-    char tenant[16], frame[24];
-    const struct pg_call call = {.tenant_id = tenant_id,
-                                 .sql = get_sql,
-                                 .n = 2,
-                                 .values = {tenant, frame},
-                                 .row = taker->row,
-                                 .done = taker->done,
-                                 .arg = taker->arg};
-
-    snprintf(tenant, sizeof tenant, "%d", tenant_id);
-    snprintf(frame, sizeof frame, "%" PRId64, frame_id);
-    return pg_call(p, &call);
+    return column_get(p, get_sql, tenant_id, frame_id, taker);
 }
 
 void quarantine_read(const PGresult *res, int row, struct quarantine_row *ret)

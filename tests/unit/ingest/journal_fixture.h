@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -34,15 +35,28 @@ static atomic_int disk_write_error;
 static atomic_int disk_record_error; /* of writes between the headers that are
                                         shorter than a block of zeros */
 static atomic_llong disk_bad_page; /* reads that touch its page: EIO; -1 none */
-static atomic_bool disk_held;      /* fdatasync waits */
+
+static pthread_mutex_t disk_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t disk_let_go = PTHREAD_COND_INITIALIZER;
+static bool disk_held; /* under the lock: fdatasync waits */
+
+static inline void disk_hold(bool hold)
+{
+    pthread_mutex_lock(&disk_lock);
+    disk_held = hold;
+    pthread_cond_broadcast(&disk_let_go);
+    pthread_mutex_unlock(&disk_lock);
+}
 
 int fdatasync(int fd);
 int fdatasync(int fd)
 {
     (void)fd;
     atomic_fetch_add(&disk_syncs, 1);
-    while (atomic_load(&disk_held))
-        usleep(100);
+    pthread_mutex_lock(&disk_lock);
+    while (disk_held)
+        pthread_cond_wait(&disk_let_go, &disk_lock);
+    pthread_mutex_unlock(&disk_lock);
     errno = atomic_load(&disk_sync_error);
     return errno ? -1 : 0;
 }
@@ -98,7 +112,7 @@ static inline void disk_heal(void)
     atomic_store(&disk_write_error, 0);
     atomic_store(&disk_record_error, 0);
     atomic_store(&disk_bad_page, -1);
-    atomic_store(&disk_held, false);
+    disk_hold(false);
 }
 
 static inline int setup(void **state)

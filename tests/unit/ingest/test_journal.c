@@ -10,12 +10,12 @@ static void append_reports_only_after_sync(void **state)
 
     (void)state;
     open_journal();
-    atomic_store(&disk_held, true);
+    disk_hold(true);
     assert_ok(journal_append(journal, record_of(1, 100), on_done, &outcome));
     for (int i = 0; i < 100; i++)
         uv_run(&loop, UV_RUN_NOWAIT);
     assert_int_equal(outcome, 1);
-    atomic_store(&disk_held, false);
+    disk_hold(false);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_ok(outcome);
     assert_true(atomic_load(&disk_syncs) > syncs);
@@ -329,13 +329,13 @@ static void unsynced_memory_is_bounded(void **state)
     (void)state;
     options.quota = 1024 * MIB;
     open_journal();
-    atomic_store(&disk_held, true);
+    disk_hold(true);
     while (taken < 200 &&
            journal_append(journal, record_of((uint32_t)taken, RECORD_MAX),
                           on_done, &outcomes[taken]) == 0)
         taken++;
     assert_int_equal(taken, 127);
-    atomic_store(&disk_held, false);
+    disk_hold(false);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_numbers(0, 127);
 }
