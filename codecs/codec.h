@@ -4,6 +4,10 @@
  * A codec is pure: the same input gives the same output; no clock, no heap, no
  * I/O, no state. It runs on pool threads, several at once. Memory comes from
  * the arena in `struct decoded` and dies with the frame.
+ *
+ * A loaded codec (codecs/loaded.h) is built against these headers: CODEC_ABI is
+ * raised with every change of a structure or of a value in an enumeration here
+ * and in the headers included; a new value goes to the end of its list.
  */
 #pragma once
 

@@ -16,8 +16,9 @@ extern const struct codec codec_dlms_push;
 extern const struct codec codec_vega_si11;
 extern const struct codec codec_ts003;
 
+/* Built-in ones, then those that codec_add() brought; NULL behind the last. */
 /* clang-format off */
-static const struct codec *const codecs[] = {
+static const struct codec *codecs[CODECS_MAX + 1] = {
     &codec_mbus_records,
     &codec_mbus,
     &codec_wmbus,
@@ -28,7 +29,6 @@ static const struct codec *const codecs[] = {
     &codec_dlms_push,
     &codec_vega_si11,
     &codec_ts003,
-    NULL,
 };
 /* clang-format on */
 
@@ -44,6 +44,27 @@ const struct codec *codec_find(struct str name)
             return *c;
     }
     return NULL;
+}
+
+int codec_number(const struct codec *c)
+{
+    for (int i = 0; codecs[i]; i++) {
+        if (codecs[i] == c)
+            return i;
+    }
+    return ERR_UNKNOWN;
+}
+
+int codec_add(const struct codec *c)
+{
+    int n = 0;
+
+    while (codecs[n])
+        n++;
+    if (n == CODECS_MAX)
+        return ERR_FULL;
+    codecs[n] = c;
+    return n;
 }
 
 int codec_decode(const struct codec *c, const struct codec_input *in,

@@ -5,9 +5,16 @@
 
 #include "codecs/codec.h"
 
-/* Ends with NULL. */
+enum { CODECS_MAX = 256 };
+
+/* Ends with NULL; at most CODECS_MAX, in an order that stays. */
 const struct codec *const *codec_list(void);
 const struct codec *codec_find(struct str name); /* NULL when unknown */
+/* Position in codec_list(); ERR_UNKNOWN. */
+int codec_number(const struct codec *c);
+/* One more, at start, before other threads run: its position, or ERR_FULL. The
+ * caller has checked it, its name too (codecs/loaded.h). */
+int codec_add(const struct codec *c);
 
 /* Decodes with the codec's own guard rails: ABI, empty payload, error text
  * always set on failure. *d is initialised here over `arena`. */

@@ -3,6 +3,7 @@
  * a failed step is said once and the story begins again a second later.
  */
 #include "server/cli/boot.h"
+#include "server/base/buf.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/loop/loop.h"
@@ -31,7 +32,8 @@ struct boot {
     bool stopped;
     int step;
     int row; /* of the running step */
-    char window[32], number[16], names[1024], versions[256];
+    char window[32], number[16];
+    struct buf names, versions; /* text[] and int[] of PostgreSQL */
     char why[PG_ERROR];
 };
 
@@ -143,9 +145,10 @@ static void step_start(void *arg)
                         .row = steps[b->step].row,
                         .done = step_done,
                         .arg = b};
-    const char *first[STEPS] = {NULL, node, b->number, b->names, b->window};
+    const char *first[STEPS] = {NULL, node, b->number, (char *)b->names.p,
+                                b->window};
     c.values[0] = first[b->step];
-    c.values[1] = b->versions;
+    c.values[1] = (char *)b->versions.p;
     c.n = b->step == STEP_CHECK ? 0 : b->step == STEP_CODECS ? 2 : 1;
     if (b->journal)
         snprintf(b->number, sizeof b->number, "%d", journal_number(b->journal));
@@ -156,19 +159,16 @@ static void step_start(void *arg)
         step_done(b, &(struct pg_outcome){.err = err});
 }
 
+/* No codec's name needs quotes in an array. */
 static void list_codecs(struct boot *b)
 {
-    size_t names = 0, versions = 0;
     for (const struct codec *const *k = codec_list(); *k; k++) {
         const char *comma = k == codec_list() ? "{" : ",";
-        names += (size_t)snprintf(b->names + names, sizeof b->names - names,
-                                  "%s%s", comma, (*k)->name);
-        versions += (size_t)snprintf(b->versions + versions,
-                                     sizeof b->versions - versions, "%s%u",
-                                     comma, (*k)->version);
+        buf_printf(&b->names, "%s%s", comma, (*k)->name);
+        buf_printf(&b->versions, "%s%u", comma, (*k)->version);
     }
-    snprintf(b->names + names, sizeof b->names - names, "}");
-    snprintf(b->versions + versions, sizeof b->versions - versions, "}");
+    buf_put(&b->names, "}", 2); /* with its NUL */
+    buf_put(&b->versions, "}", 2);
 }
 
 struct boot *boot_start(uv_loop_t *loop, struct pg_pool *pool,
@@ -207,5 +207,7 @@ void boot_free(struct boot *b)
     if (!b)
         return;
     ticker_free(b->retry);
+    buf_done(&b->names);
+    buf_done(&b->versions);
     free(b);
 }

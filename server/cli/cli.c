@@ -2,6 +2,7 @@
  * cli.c - finds the subcommand, reads settings and arguments, prints help.
  */
 #include "server/cli/cli.h"
+#include "codecs/loaded.h"
 #include "ingest/bridge/bridge.h"
 #include "server/base/err.h"
 #include "server/base/log.h"
@@ -261,6 +262,32 @@ static bool wants_help(int argc, char **argv)
     return argc < 2;
 }
 
+/* A codec that is refused is said and left out: its meters' frames wait in
+ * quarantine. A directory that cannot be read is a mistake of the settings. */
+static int load_codecs(const struct cli *c, const struct cli_command *k)
+{
+    static int (*const users[])(struct cli *) = {
+        cmd_serve,  cmd_codecs_list,     cmd_codecs_check, cmd_codecs_show,
+        cmd_decode, cmd_quarantine_show, cmd_replay};
+    const char *dir = "";
+    uint32_t n;
+
+    for (size_t i = 0; i < sizeof users / sizeof *users; i++)
+        dir = users[i] == k->run ? c->settings.codecs_dir : dir;
+    if (codec_load_dir(dir) < 0)
+        return cli_fail("codecs.dir %s: cannot be read", dir);
+    const struct codec_file *f = codec_files(&n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (f[i].codec)
+            log_debug("codec loaded", "codec=%s version=%u file=%s",
+                      f[i].codec->name, f[i].codec->version, f[i].path);
+        else
+            log_error("codec refused", "file=%s reason=%s", f[i].path,
+                      f[i].why);
+    }
+    return 0;
+}
+
 int cli_main(int argc, char **argv)
 {
     static struct cli c;
@@ -285,7 +312,7 @@ int cli_main(int argc, char **argv)
     } else if (take_arguments(&c, k, argc, argv, used) != 0) {
         status = 2;
     } else {
-        status = k->run(&c);
+        status = load_codecs(&c, k) != 0 ? 1 : k->run(&c);
     }
     conf_free(&c.conf);
     return status;

@@ -1,7 +1,7 @@
 /*
  * codecs_cmd.c - headend codecs list | check | show.
  */
-#include "codecs/registry.h"
+#include "codecs/loaded.h"
 #include "server/base/err.h"
 #include "server/cli/cli.h"
 #include <stdio.h>
@@ -16,13 +16,29 @@ static int vectors(const struct codec *c)
     return n;
 }
 
+/* Those that were refused; how many. */
+static int print_refused(void)
+{
+    uint32_t n;
+    const struct codec_file *f = codec_files(&n);
+    int refused = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        if (f[i].codec)
+            continue;
+        printf("REFUSED %s: %s\n", f[i].path, f[i].why);
+        refused++;
+    }
+    return refused;
+}
+
 int cmd_codecs_list(struct cli *c)
 {
     (void)c;
     for (const struct codec *const *k = codec_list(); *k; k++)
-        printf("%-16s v%u  %3d vectors  %s\n", (*k)->name, (*k)->version,
-               vectors(*k), (*k)->title);
-    return 0;
+        printf("%-16s v%-3u %3d vectors  %-10s %s\n", (*k)->name, (*k)->version,
+               vectors(*k), codec_origin(*k), (*k)->title);
+    return print_refused() ? 1 : 0;
 }
 
 int cmd_codecs_check(struct cli *c)
@@ -46,7 +62,7 @@ int cmd_codecs_check(struct cli *c)
         }
     arena_free(arena);
     printf("%d vectors passed, %d failed\n", passed, failed);
-    return failed ? 1 : 0;
+    return print_refused() || failed ? 1 : 0;
 }
 
 int cmd_codecs_show(struct cli *c)
@@ -55,9 +71,10 @@ int cmd_codecs_show(struct cli *c)
     if (!k)
         return cli_fail("%s: no such codec; `headend codecs list` shows them",
                         c->free[0]);
-    printf("%s version %u (ABI %u)\n%s\nmedium: %s\ncommands: %s\nsource: %s\n",
+    printf("%s version %u (ABI %u)\n%s\nmedium: %s\ncommands: %s\nsource: %s\n"
+           "file: %s\n",
            k->name, k->version, k->abi, k->title, medium_name(k->medium),
-           k->encode ? "yes" : "none", k->source);
+           k->encode ? "yes" : "none", k->source, codec_origin(k));
     for (int i = 0; i < vectors(k); i++) {
         const struct codec_vector *v = &k->vectors[i];
         printf("\n%s\n  port %d, %s\n  -> %s\n", v->name, v->port,

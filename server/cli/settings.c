@@ -77,6 +77,9 @@ const struct conf_option settings_options[] = {
      NULL, "Most frames of one database transaction."},
     {"batch.bytes", CONF_SIZE, FIELD(batch_bytes), "bytes", "8M", 512 * KIB,
      256 * MIB, NULL, "Most journal bytes of one database transaction."},
+    {"codecs.dir", CONF_TEXT, FIELD(codecs_dir), NULL, "", 0, 1000, NULL,
+     "Directory of loaded codecs (*.so, trusted code: codecs/README.md); read"
+     " at start. Empty: none."},
     {"log.level", CONF_ENUM, FIELD(log_level), NULL, "info", 0, 0,
      "debug|info|warning|error", "Least severity that is logged."},
     {0},

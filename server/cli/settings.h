@@ -20,6 +20,7 @@ struct settings {
     char *journal_dir;
     int64_t journal_segment, journal_quota, journal_interval_ms;
     int journal_sync;
+    char *codecs_dir;
     int64_t dedup_window_s, batch_frames, batch_bytes;
     int log_level;
 };

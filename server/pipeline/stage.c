@@ -74,15 +74,6 @@ void stage_parse(struct stage_item *it, struct arena *a, struct str record,
 
 /* ---- resolve ---- */
 
-static int codec_position(const struct codec *c)
-{
-    const struct codec *const *list = codec_list();
-    for (int i = 0; list[i] && i < STAGE_CODECS; i++)
-        if (list[i] == c)
-            return i;
-    return -1;
-}
-
 static void take_meter(struct stage_item *it, struct arena *a,
                        const struct meter_entry *m,
                        const int16_t codec_ids[STAGE_CODECS])
@@ -98,7 +89,7 @@ static void take_meter(struct stage_item *it, struct arena *a,
             it, FATE_QUARANTINED, "unknown_codec",
             arena_printf(a, "the meter's model names codec \"%s\"", m->codec));
     else
-        it->meter.codec_version_id = codec_ids[codec_position(codec)];
+        it->meter.codec_version_id = codec_ids[codec_number(codec)];
 }
 
 void stage_resolve(struct stage_item *it, struct arena *a,

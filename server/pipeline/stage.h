@@ -15,7 +15,7 @@
 #include "timesvc/zone.h"
 
 /* Numbers of codec_version, by position in codec_list(). */
-enum { STAGE_CODECS = 64 };
+enum { STAGE_CODECS = CODECS_MAX };
 
 struct stage_meter {  /* copied out of the directory */
     int32_t meter_id; /* 0: unknown */
