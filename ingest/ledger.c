@@ -96,6 +96,15 @@ void ledger_replayed(struct ledger *l, int32_t tenant, enum fate fate,
     row_of(l, tenant)->replayed[fate] += n;
 }
 
+void ledger_gaps(struct ledger *l, int32_t tenant, int64_t missing,
+                 int64_t late)
+{
+    struct ledger_row *r = row_of(l, tenant);
+
+    r->missing += missing;
+    r->late += late;
+}
+
 int64_t ledger_drained(struct ledger *l)
 {
     int64_t lost = ledger_pending(l);

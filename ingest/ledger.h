@@ -29,6 +29,8 @@ struct ledger_row {
     int64_t fates[LEDGER_FATES];         /* [FATE_STORED] ... [LEDGER_MOVED] */
     int64_t readings;                    /* of stored frames */
     int64_t replayed[FATE_REJECTED + 1]; /* second fates, not part of the sum */
+    int64_t missing, late; /* what counters of frames showed: never came, or
+                              came after all; not part of the sum either */
     int64_t marked;
     UT_hash_handle hh;
 };
@@ -47,6 +49,8 @@ void ledger_fate(struct ledger *l, int32_t tenant, enum fate fate, int64_t n,
                  int64_t readings);
 void ledger_replayed(struct ledger *l, int32_t tenant, enum fate fate,
                      int64_t n);
+void ledger_gaps(struct ledger *l, int32_t tenant, int64_t missing,
+                 int64_t late);
 /* All that the journal holds was taken: what is pending all the same was in
  * stretches that the disk has damaged. It stays unaccounted. Returns how many.
  */

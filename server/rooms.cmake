@@ -20,7 +20,7 @@ room(timesvc SOURCES zone.c reconcile.c USES base schema NEEDS PkgConfig::glib)
 room(server/http SOURCES http.c request.c target.c USES base loop NEEDS PkgConfig::mhd)
 room(server/store
   SOURCES conn.c pg.c copy.c batch.c writer.c watch.c migrate.c column.c meter.c frame.c
-          reading.c balance.c quarantine.c
+          reading.c balance.c gap.c quarantine.c
   USES base loop schema NEEDS PkgConfig::pq)
 include(migrations/embed.cmake)
 room(ingest
@@ -34,11 +34,11 @@ room(server/pipeline
           reconcile.c examine.c
   USES ingest codecs timesvc schema store)
 room(server/api
-  SOURCES api.c auth.c list.c meters.c readings.c frames.c ledger.c
+  SOURCES api.c auth.c list.c meters.c readings.c frames.c ledger.c gaps.c
           quarantine.c health.c
   USES http schema store)
 room(server/cli
   SOURCES cli.c settings.c db.c table.c migrate_cmd.c tenant_cmd.c
           integration_cmd.c meter_cmd.c codecs_cmd.c decode_cmd.c trace_cmd.c
-          replay_cmd.c ledger_cmd.c quarantine_cmd.c boot.c metrics.c serve.c
+          replay_cmd.c ledger_cmd.c gaps_cmd.c quarantine_cmd.c boot.c metrics.c serve.c
   USES api pipeline bridge)

@@ -19,6 +19,7 @@ static const char *const frames_query[] = {
 
 static const char *const ledger_query[] = {"from",  "to",    "by",
                                            "limit", "after", NULL};
+static const char *const gaps_query[] = {"limit", "after", NULL};
 static const char *const quarantine_query[] = {"reason", "limit", "after",
                                                NULL};
 
@@ -29,6 +30,7 @@ static const struct endpoint endpoints[] = {
     {"/api/v1/frames", frames_query, frames_serve},
     {"/api/v1/frames/{id}", none, frame_serve},
     {"/api/v1/ledger", ledger_query, ledger_serve},
+    {"/api/v1/gaps", gaps_query, gaps_serve},
     {"/api/v1/quarantine", quarantine_query, quarantines_serve},
     {"/api/v1/quarantine/{id}", none, quarantine_serve},
 };

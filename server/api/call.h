@@ -48,6 +48,7 @@ void readings_serve(struct call *c);
 void frames_serve(struct call *c);
 void frame_serve(struct call *c);
 void ledger_serve(struct call *c);
+void gaps_serve(struct call *c);
 void quarantines_serve(struct call *c);
 void quarantine_serve(struct call *c);
 

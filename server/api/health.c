@@ -42,7 +42,7 @@ static void on_root(struct http_request *r, void *arg)
         STR("{\"name\":\"headend\",\"version\":\"" HEADEND_VERSION
             "\",\"links\":{\"meters\":\"/api/v1/meters\","
             "\"frames\":\"/api/v1/frames\","
-            "\"ledger\":\"/api/v1/ledger\","
+            "\"ledger\":\"/api/v1/ledger\",\"gaps\":\"/api/v1/gaps\","
             "\"quarantine\":\"/api/v1/quarantine\",\"health\":\"/healthz\","
             "\"ready\":\"/readyz\",\"metrics\":\"/metrics\"}}\n"));
 }

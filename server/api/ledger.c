@@ -4,7 +4,8 @@
  *   received = stored + duplicate + quarantined + rejected + pending.
  * Pending frames are this node's; the last row, of no period, has them, and a
  * total has them in its one row. A list with an end ("to") has none: pending is
- * null there.
+ * null there. Beside the equation: missing, frames that a later counter of
+ * their meter showed to be missing; late, those of them that came after all.
  */
 #include "server/api/list.h"
 #include "server/store/balance.h"
@@ -31,9 +32,11 @@ static void put_row(struct buf *b, const struct balance_row *r, int64_t pending)
         buf_printf(b, ",\"%s\":%" PRId64, fate_name((enum fate)fate),
                    r->fates[fate]);
     if (pending < 0)
-        buf_z(b, ",\"pending\":null}");
+        buf_z(b, ",\"pending\":null");
     else
-        buf_printf(b, ",\"pending\":%" PRId64 "}", pending);
+        buf_printf(b, ",\"pending\":%" PRId64, pending);
+    buf_printf(b, ",\"missing\":%" PRId64 ",\"late\":%" PRId64 "}", r->missing,
+               r->late);
 }
 
 static int query(struct list *l, int64_t n)

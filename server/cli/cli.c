@@ -60,6 +60,8 @@ static const struct cli_command commands[] = {
      " the frames that brought it."},
     {"ledger", "", 0, 0, ledger_args, cmd_ledger,
      "Count what was received and what became of it."},
+    {"gaps", "", 0, 0, gaps_args, cmd_gaps,
+     "List meters of which frames are missing, as their counters show."},
     {"quarantine list", "", 0, 0, quarantine_list_args, cmd_quarantine_list,
      "List frames that could not become readings, and why."},
     {"quarantine show", "FRAME", 1, 1, no_args, cmd_quarantine_show,

@@ -48,7 +48,8 @@ extern const struct cli_arg no_args[], codecs_args[], migrate_args[],
     tenant_add_args[], list_args[], token_args[], integration_args[],
     integration_list_args[], integration_name_args[], meter_add_args[],
     meter_import_args[], meter_list_args[], trace_args[], replay_args[],
-    ledger_args[], quarantine_list_args[], config_args[], decode_args[];
+    ledger_args[], gaps_args[], quarantine_list_args[], config_args[],
+    decode_args[];
 int cmd_serve(struct cli *c);
 int cmd_bridge(struct cli *c);
 int cmd_migrate(struct cli *c);
@@ -71,5 +72,6 @@ int cmd_decode(struct cli *c);
 int cmd_trace(struct cli *c);
 int cmd_replay(struct cli *c);
 int cmd_ledger(struct cli *c);
+int cmd_gaps(struct cli *c);
 int cmd_quarantine_list(struct cli *c);
 int cmd_quarantine_show(struct cli *c);

@@ -2,7 +2,8 @@
  * ledger_cmd.c - headend ledger: received, and what became of it, per tenant
  * and period of arrival. The fates are the database's; what is pending only a
  * running server knows: the one at http.listen is asked for its metrics. Where
- * none answers, pending is empty and received is the sum of the fates.
+ * none answers, pending is empty and received is the sum of the fates. Beside
+ * the sum: frames that counters show to be missing, and those that came late.
  */
 #include "server/base/buf.h"
 #include "server/cli/db.h"
@@ -32,11 +33,11 @@ static const char sql[] =
     "    THEN date_trunc($3, minute, 'UTC') END AS period,"
     "    sum(stored) AS stored, sum(duplicate) AS duplicate,"
     "    sum(quarantined) AS quarantined, sum(rejected) AS rejected,"
-    "    NULL::numeric AS pending"
+    "    NULL::numeric AS pending, sum(missing) AS missing, sum(late) AS late"
     "  FROM ledger WHERE minute >= coalesce($1::timestamptz, '-infinity')"
     "    AND minute < coalesce($2::timestamptz, 'infinity') GROUP BY 1, 2"
     "  UNION ALL"
-    "  SELECT p.tenant_id, NULL, 0, 0, 0, 0, p.pending"
+    "  SELECT p.tenant_id, NULL, 0, 0, 0, 0, p.pending, 0, 0"
     "  FROM unnest($4::int[], $5::bigint[]) AS p (tenant_id, pending)"
     "  WHERE $2 IS NULL AND (p.pending > 0 OR $3 = 'total'))"
     " SELECT t.name AS tenant, r.period,"
@@ -44,7 +45,8 @@ static const char sql[] =
     "     ::bigint AS received, sum(stored)::bigint AS stored,"
     "   sum(duplicate)::bigint AS duplicate,"
     "   sum(quarantined)::bigint AS quarantined,"
-    "   sum(rejected)::bigint AS rejected, sum(pending)::bigint AS pending"
+    "   sum(rejected)::bigint AS rejected, sum(pending)::bigint AS pending,"
+    "   sum(missing)::bigint AS missing, sum(late)::bigint AS late"
     " FROM rows r JOIN tenant t USING (tenant_id)"
     " GROUP BY t.tenant_id, t.name, r.period"
     " HAVING sum(stored + duplicate + quarantined + rejected"

@@ -138,6 +138,12 @@ static void ledger_part(struct buf *o, const struct ledger *l)
                 FATE_REJECTED + 1);
     column(o, l, "headend_readings_total", "counter",
            "Readings of stored frames.", offsetof(struct ledger_row, readings));
+    column(o, l, "headend_frames_missing_total", "counter",
+           "Frames that a later counter of their meter showed to be missing.",
+           offsetof(struct ledger_row, missing));
+    column(o, l, "headend_frames_late_total", "counter",
+           "Of those, frames that came after all.",
+           offsetof(struct ledger_row, late));
     one(o, "headend_ledger_unaccounted", "gauge",
         "Received frames that have no fate and are not pending: 0, unless a"
         " disk damaged the journal.",

@@ -193,6 +193,9 @@ static void book(struct pipeline *p, const struct job *job,
     for (uint32_t i = 0; i < r->n; i++)
         ledger_fate(l, r->counts[i].tenant_id, r->counts[i].fate,
                     r->counts[i].frames, r->counts[i].readings);
+    for (uint32_t i = 0; i < r->n_gaps; i++)
+        ledger_gaps(l, r->gaps[i].tenant_id, r->gaps[i].missing,
+                    r->gaps[i].late);
     p->booked = job->to;
     int64_t lost = job->to == journal_end(p->journal) ? ledger_drained(l) : 0;
     if (lost)
@@ -343,8 +346,11 @@ static void on_fates(void *arg, const struct store_result *r)
 static void ask_fates(struct pipeline *p, struct job *job)
 {
     int journal = journal_number(p->journal);
-    struct store_range range = {frame_id(journal, job->from),
-                                frame_id(journal, job->to), INT64_MAX,
+    struct store_range range = {journal,
+                                job->to,
+                                frame_id(journal, job->from),
+                                frame_id(journal, job->to),
+                                INT64_MAX,
                                 INT64_MIN};
 
     for (uint32_t i = 0; i < job->chunk.n; i++) {

@@ -104,7 +104,7 @@ static void chunk_stored(void *arg, const struct store_result *s)
         add(&r->result, s->counts[i].fate, s->counts[i].frames,
             s->counts[i].readings);
     if (r->o.counted)
-        r->o.counted(r->arg, s->counts, s->n);
+        r->o.counted(r->arg, s);
     chunk_next(r);
 }
 

@@ -28,7 +28,7 @@ struct replay_options {
     int pause_ms; /* between chunks, for what else the database does */
     /* May be NULL. `changed` only in a dry run, `counted` only otherwise. */
     void (*changed)(void *arg, const struct replay_change *c);
-    void (*counted)(void *arg, const struct store_count *counts, uint32_t n);
+    void (*counted)(void *arg, const struct store_result *stored);
 };
 
 struct replay_result {

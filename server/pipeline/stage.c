@@ -204,6 +204,7 @@ static void frame_facts(const struct stage_item *it, struct staged_frame *row)
                               .meter_id = it->meter.meter_id,
                               .heard_us = heard_us(evidence_of(it), &ignored),
                               .counter = -1,
+                              .session = -1,
                               .port = -1,
                               .payload = payload_of(it),
                               .clock_us = TIME_NONE};
@@ -215,6 +216,7 @@ static void frame_facts(const struct stage_item *it, struct staged_frame *row)
     if (!it->is_uplink)
         return;
     row->counter = u->has_counter ? (int64_t)u->counter : -1;
+    row->session = u->has_dev_addr ? (int64_t)u->dev_addr : -1;
     row->port = u->kind == UPLINK_DATA ? u->port : -1;
     row->gateway = u->gateway;
     row->rssi_dbm = u->rssi_dbm;
@@ -270,9 +272,9 @@ void stage_decode(struct stage_item *it, struct arena *keep,
     row.fate = it->fate ? it->fate : FATE_STORED;
     row.reason = it->reason;
     row.detail = it->detail;
+    if (!it->is_uplink)
+        row.counter = d.sequence;
     if (row.fate == FATE_STORED) {
-        if (!it->is_uplink)
-            row.counter = d.sequence;
         row.extras = captured.extras;
         row.clock_us = captured.clock_us;
     }

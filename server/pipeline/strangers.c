@@ -76,12 +76,16 @@ static void round_end(struct strangers *s, int err, const char *error)
 static void ask(struct strangers *s);
 static void replay_next(struct strangers *s);
 
-static void on_counted(void *arg, const struct store_count *c, uint32_t n)
+static void on_counted(void *arg, const struct store_result *r)
 {
     struct strangers *s = arg;
 
-    for (uint32_t i = 0; i < n; i++)
-        ledger_replayed(s->o.books, c[i].tenant_id, c[i].fate, c[i].frames);
+    for (uint32_t i = 0; i < r->n; i++)
+        ledger_replayed(s->o.books, r->counts[i].tenant_id, r->counts[i].fate,
+                        r->counts[i].frames);
+    for (uint32_t i = 0; i < r->n_gaps; i++)
+        ledger_gaps(s->o.books, r->gaps[i].tenant_id, r->gaps[i].missing,
+                    r->gaps[i].late);
 }
 
 static void replayed(void *arg, const struct replay_result *r)

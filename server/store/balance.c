@@ -7,7 +7,8 @@
 #include <stdio.h>
 
 #define SUMS                                                                   \
-    "sum(stored), sum(duplicate), sum(quarantined), sum(rejected)"             \
+    "sum(stored), sum(duplicate), sum(quarantined), sum(rejected),"            \
+    " sum(missing), sum(late)"                                                 \
     " FROM ledger WHERE tenant_id = $1::int"                                   \
     " AND minute >= $2::timestamptz AND minute < $3::timestamptz"
 
@@ -76,4 +77,6 @@ void balance_read(const PGresult *res, int row, struct balance_row *ret)
     ret->period_us = column_int(res, row, 0, TIME_NONE);
     for (int fate = FATE_STORED; fate <= FATE_REJECTED; fate++)
         ret->fates[fate] = column_int(res, row, fate, 0);
+    ret->missing = column_int(res, row, FATE_REJECTED + 1, 0);
+    ret->late = column_int(res, row, FATE_REJECTED + 2, 0);
 }

@@ -22,6 +22,7 @@ struct balance_filter {
 struct balance_row {
     int64_t period_us;                /* its beginning; TIME_NONE: a total */
     int64_t fates[FATE_REJECTED + 1]; /* [FATE_STORED] ... */
+    int64_t missing, late;            /* by counters; not part of the sum */
 };
 
 /* Ascending by period, those with frames only; a total is always one row.

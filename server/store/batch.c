@@ -119,7 +119,7 @@ void store_batch_frame(struct store_batch *b, const struct staged_frame *r)
     b->last = *r;
     b->n_frames++;
     store_batch_tenant(b, f->tenant_id);
-    copy_row(o, 27);
+    copy_row(o, 28);
     copy_time(o, f->received_us);
     copy_time(o, r->heard_us);
     copy_int8(o, f->id);
@@ -157,6 +157,7 @@ void store_batch_frame(struct store_batch *b, const struct staged_frame *r)
         copy_null(o);
     }
     copy_int4(o, (int32_t)b->n_frames);
+    copy_int8(o, r->session);
 }
 
 static void profile_json(struct buf *o, int32_t tenant, const struct profile *p)

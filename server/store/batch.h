@@ -19,6 +19,7 @@ struct staged_frame {
     bool has_key;
     struct hash128 key;       /* its identity for duplicate detection */
     int64_t counter;          /* -1: none */
+    int64_t session;          /* DevAddr that it counts under; -1: none */
     int port;                 /* -1: none */
     uint64_t gateway;         /* 0: none */
     int rssi_dbm, snr_tenths; /* 0, 0: none */
@@ -75,6 +76,11 @@ struct store_count {
     enum fate fate;
     int64_t frames, readings;
 };
+/* What their counters showed of one tenant's meters. */
+struct store_gap {
+    int32_t tenant_id;
+    int64_t missing, late; /* passed over; of those, came after all */
+};
 struct store_result {
     int err; /* 0; ERR_CONFLICT: the cursor is not at `from`;
                 ERR_DATABASE: these rows cannot be stored;
@@ -82,6 +88,8 @@ struct store_result {
     const char *error;
     const struct store_count *counts;
     uint32_t n;
+    const struct store_gap *gaps;
+    uint32_t n_gaps;
 };
 typedef void store_done_fn(void *arg, const struct store_result *r);
 
@@ -90,9 +98,11 @@ void store_write(struct store_writer *w, const struct store_batch *b,
                  int journal, int64_t from, int64_t to, store_done_fn *done,
                  void *arg);
 
-/* The frames with ids from `from` up to `to`, and when they arrived. */
+/* A batch: its journal, the cursor behind it, the frames with ids from `from`
+ * up to `to`, and when they arrived. */
 struct store_range {
-    int64_t from, to, first_us, last_us;
+    int journal;
+    int64_t cursor, from, to, first_us, last_us;
 };
 /* What became of them, when a store_write ended with ERR_AWAY and its cursor
  * turned out to be committed. Readings are not told. */

@@ -1,6 +1,6 @@
 /*
- * writer.c - two COPY streams into temporary tables and one call of
- * store_batch(), all in one implicit transaction:
+ * writer.c - two COPY streams into temporary tables, one call of store_batch()
+ * and one of count_frames(), all in one implicit transaction:
  * store_write -> on_input (copies, then results) -> write_finish.
  */
 #include "server/base/mem.h"
@@ -16,7 +16,7 @@ static const char staging[] =
     " codec_version int, rssi smallint, snr smallint, source smallint, fate"
     " smallint, codec text, peer text, reason text, detail text, extras jsonb,"
     " payload bytea, key uuid, clock timestamptz, duplicate_of bigint,"
-    " record bytea, ord int) ON COMMIT DELETE ROWS;"
+    " record bytea, ord int, session bigint) ON COMMIT DELETE ROWS;"
     "CREATE TEMPORARY TABLE stage_capture (time timestamptz, received_at"
     " timestamptz, meter_time timestamptz, frame_id bigint, profile_id bigint,"
     " tenant_id int, meter_id int, quality int, uncertainty_ms int,"
@@ -24,6 +24,8 @@ static const char staging[] =
     " ON COMMIT DELETE ROWS";
 
 enum { WRITE_DEADLINE_MS = 60000 };
+/* The results that have rows, by their columns. */
+enum { COLUMNS_GAPS = 3, COLUMNS_COUNTS = 4 };
 
 struct store_writer {
     uv_loop_t *loop;
@@ -44,6 +46,8 @@ struct store_writer {
     char error[PG_ERROR];
     struct store_count *counts;
     uint32_t n_counts;
+    struct store_gap *gaps;
+    uint32_t n_gaps;
 };
 
 static bool busy(const struct store_writer *w)
@@ -77,7 +81,8 @@ static void write_finish(struct store_writer *w, int err, const char *error)
     w->batch = NULL;
     if (done)
         done(w->arg, &(struct store_result){err, error, w->counts,
-                                            err == 0 ? w->n_counts : 0});
+                                            err == 0 ? w->n_counts : 0, w->gaps,
+                                            err == 0 ? w->n_gaps : 0});
     if (cursor_done)
         cursor_done(w->arg, err == 0 && !w->cursor_found ? ERR_UNKNOWN : err,
                     w->cursor);
@@ -92,6 +97,16 @@ static void take_counts(struct store_writer *w, const PGresult *res)
             (int32_t)atoi(PQgetvalue(res, i, 0)),
             (enum fate)atoi(PQgetvalue(res, i, 1)),
             atoll(PQgetvalue(res, i, 2)), atoll(PQgetvalue(res, i, 3))};
+}
+
+static void take_gaps(struct store_writer *w, const PGresult *res)
+{
+    w->n_gaps = (uint32_t)PQntuples(res);
+    w->gaps = mem_grow(w->gaps, w->n_gaps + 1, sizeof *w->gaps);
+    for (int i = 0; i < PQntuples(res); i++)
+        w->gaps[i] = (struct store_gap){(int32_t)atoi(PQgetvalue(res, i, 0)),
+                                        atoll(PQgetvalue(res, i, 1)),
+                                        atoll(PQgetvalue(res, i, 2))};
 }
 
 static void take_failure(struct store_writer *w, const PGresult *res)
@@ -134,8 +149,10 @@ static void take(struct store_writer *w, PGresult *res)
             w->cursor_found = PQntuples(res) == 1;
             if (w->cursor_found)
                 w->cursor = atoll(PQgetvalue(res, 0, 0));
-        } else if (PQnfields(res) == 4) {
+        } else if (PQnfields(res) == COLUMNS_COUNTS) {
             take_counts(w, res);
+        } else if (PQnfields(res) == COLUMNS_GAPS) {
+            take_gaps(w, res);
         }
         break;
     case PGRES_COMMAND_OK:
@@ -214,6 +231,7 @@ static void conn_closed(void *arg)
     profiles_clear(&c.w->known);
     ticker_free(c.w->deadline);
     free(c.w->counts);
+    free(c.w->gaps);
     free(c.w);
     if (c.done)
         c.done(c.arg);
@@ -272,7 +290,7 @@ void store_write(struct store_writer *w, const struct store_batch *b,
     w->done = done;
     w->arg = arg;
     w->err = 0;
-    w->n_counts = 0;
+    w->n_counts = w->n_gaps = 0;
     buf_z(&sql, "SELECT set_config('headend.tenants', '{");
     for (uint32_t i = 0; i < b->n_tenants; i++)
         buf_printf(&sql, "%s%d", i ? "," : "", b->tenants[i]);
@@ -289,7 +307,11 @@ void store_write(struct store_writer *w, const struct store_batch *b,
     put_profiles(&sql, pq, w);
     buf_z(&sql, ",");
     put_literal(&sql, pq, &b->events);
-    buf_z(&sql, ")");
+    buf_z(&sql, ");SELECT * FROM count_frames(");
+    if (journal)
+        buf_printf(&sql, "%d,%lld)", journal, (long long)to);
+    else
+        buf_z(&sql, "NULL,0)");
     buf_u8(&sql, 0);
     send_sql(w, (const char *)sql.p);
     buf_done(&sql);
@@ -298,16 +320,18 @@ void store_write(struct store_writer *w, const struct store_batch *b,
 void store_fates(struct store_writer *w, const struct store_range *range,
                  store_done_fn *done, void *arg)
 {
-    char sql[160];
+    char sql[256];
 
     w->done = done;
     w->arg = arg;
     w->err = 0;
-    w->n_counts = 0;
+    w->n_counts = w->n_gaps = 0;
     snprintf(sql, sizeof sql,
-             "SELECT * FROM batch_fates(%lld, %lld, %lld, %lld)",
+             "SELECT * FROM batch_fates(%lld, %lld, %lld, %lld);"
+             "SELECT * FROM batch_gaps(%d, %lld)",
              (long long)range->from, (long long)range->to,
-             (long long)range->first_us, (long long)range->last_us);
+             (long long)range->first_us, (long long)range->last_us,
+             range->journal, (long long)range->cursor);
     send_sql(w, sql);
 }
 

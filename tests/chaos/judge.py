@@ -120,6 +120,23 @@ class Judge:
             "f.counter = n AND f.fate = 1)")
         return {(self._fleet.devices[meter], n) for meter, n in rows}
 
+    def gaps_are_counted(self):
+        """What is missing between a meter's counters is what headend says is
+        missing, for each meter and in the ledger; returns how many."""
+        unequal = self._world.sql(
+            "SELECT * FROM (SELECT meter_id, max(counter) - min(counter) + 1 - "
+            "count(DISTINCT counter) FROM frame WHERE fate = 1 AND counter IS "
+            "NOT NULL GROUP BY 1) f (meter_id, missing) FULL JOIN (SELECT "
+            "meter_id, skipped - late FROM frame_counter) c (meter_id, counted)"
+            " USING (meter_id) WHERE missing IS DISTINCT FROM counted")
+        assert not unequal, f"(meter, missing, counted): {unequal}"
+        counted, booked = self._world.sql(
+            "SELECT (SELECT coalesce(sum(skipped - late), 0)::int FROM "
+            "frame_counter), coalesce(sum(missing - late), 0)::int FROM "
+            "ledger")[0]
+        assert counted == booked, f"{counted} missing, {booked} in the ledger"
+        return counted
+
     def losses_are_the_brokers(self):
         """What the broker took and headend has not is a gap in the counters,
         or newer than all that came; and no bridge acknowledged it. Returns

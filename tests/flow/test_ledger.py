@@ -290,7 +290,7 @@ def test_ledger_by_period_adds_up(site, broker, node):
     total, = ledger(node, by="total")
     assert total == {"period": None, "received": 20, "stored": 4,
                      "duplicate": 4, "quarantined": 8, "rejected": 4,
-                     "pending": 0}
+                     "pending": 0, "missing": 0, "late": 0}
     for by in ("minute", "hour", "day"):
         rows = ledger(node, by=by)
         assert rows[-1]["period"] is None
@@ -300,7 +300,7 @@ def test_ledger_by_period_adds_up(site, broker, node):
                                          "to": "2000-01-02T00:00:00Z"})
     assert closed == [{"period": None, "received": 0, "stored": 0,
                        "duplicate": 0, "quarantined": 0, "rejected": 0,
-                       "pending": None}]
+                       "pending": None, "missing": 0, "late": 0}]
 
 
 def test_ledger_pages_miss_nothing(site, node):

@@ -148,11 +148,13 @@ static void answer_ledger(struct pending *p)
     char time[24];
 
     if (p->call.n == 3)
-        send_row(p, 5, (const char *const[]){NULL, "3000", "0", "1", NULL});
+        send_row(p, 7,
+                 (const char *const[]){NULL, "3000", "0", "1", NULL, "7", "2"});
     for (; i < 3000 && limit > 0; i++, limit--) {
         snprintf(time, sizeof time, "%lld",
                  (long long)(start_us + i * 60 * US_PER_S));
-        send_row(p, 5, (const char *const[]){time, "1", "0", "0", "0"});
+        send_row(p, 7,
+                 (const char *const[]){time, "1", "0", "0", "0", "0", "0"});
     }
 }
 
@@ -557,22 +559,23 @@ static void the_ledgers_last_row_is_what_is_pending(void **state)
     assert_answer(ask("/api/v1/ledger?by=minute&limit=10000", good), 200,
                   "{\"received\":1,\"period\":\"2026-01-03T01:59:00Z\","
                   "\"stored\":1,\"duplicate\":0,\"quarantined\":0,"
-                  "\"rejected\":0,\"pending\":0},"
+                  "\"rejected\":0,\"pending\":0,\"missing\":0,\"late\":0},"
                   "{\"received\":4,\"period\":null,\"stored\":0,"
                   "\"duplicate\":0,\"quarantined\":0,\"rejected\":0,"
-                  "\"pending\":4}],\"next\":null}\n");
+                  "\"pending\":4,\"missing\":0,\"late\":0}],\"next\":null}\n");
     assert_answer(ask("/api/v1/ledger?by=minute&limit=2999", good), 200,
-                  "\"pending\":0}],\"next\":\"");
+                  "\"pending\":0,\"missing\":0,\"late\":0}],\"next\":\"");
     assert_answer(ask("/api/v1/ledger?by=total", good), 200,
                   "{\"by\":\"total\",\"ledger\":[{\"received\":3005,"
                   "\"period\":null,\"stored\":3000,\"duplicate\":0,"
-                  "\"quarantined\":1,\"rejected\":0,\"pending\":4}],"
+                  "\"quarantined\":1,\"rejected\":0,\"pending\":4,"
+                  "\"missing\":7,\"late\":2}],"
                   "\"next\":null}\n");
     assert_answer(ask("/api/v1/ledger?by=total&to=2026-01-02T00:00:00Z", good),
                   200, "\"received\":3001");
     store.pending = -1;
     assert_answer(ask("/api/v1/ledger?by=total", good), 200,
-                  "\"pending\":null}]");
+                  "\"pending\":null,\"missing\":7,\"late\":2}]");
 }
 
 static void quarantine_counts_by_reason_and_shows_one(void **state)
