@@ -50,6 +50,103 @@ static int fail(struct parser *p, int err, const char *text)
     return decoded_fail(p->d, err, text, p->base + bytes_offset(p->in));
 }
 
+/* Passes over the description of a compact array's elements: a type; for an
+ * array also u16 elements and their description; for a structure a length and
+ * that many descriptions. */
+static int skip_description(struct parser *p, struct bytes *in, int depth)
+{
+    uint8_t type = bytes_u8(in);
+    uint32_t n = type == AXDR_ARRAY;
+    bool bad = depth > AXDR_DEPTH_MAX;
+    int r = 0;
+
+    if (type == AXDR_ARRAY)
+        bytes_take(in, 2);
+    if (type == AXDR_STRUCT)
+        n = axdr_length(in, &bad);
+    if (bad ||
+        (n == 0 && !has_length(type) && !sizes[type] && type != AXDR_NULL))
+        return fail(p, ERR_FORMAT, "A-XDR: description of a compact array");
+    for (uint32_t i = 0; i < n && r == 0 && !in->ran_out; i++)
+        r = skip_description(p, in, depth + 1);
+    return r;
+}
+
+/* A value without tags, as the description at *what tells; *what moves behind
+ * it. Its depth is that of the description, which has been passed over. */
+static int parse_described(struct parser *p, struct bytes *what)
+{
+    struct axdr v = {.type = bytes_u8(what)};
+    bool bad = false;
+    int r = 0;
+
+    if (p->n == p->cap)
+        return fail(p, ERR_FULL, "A-XDR: too many values");
+    if (v.type == AXDR_ARRAY) {
+        v.n = bytes_u8(what) * 256u;
+        v.n += bytes_u8(what);
+    } else if (v.type == AXDR_STRUCT) {
+        v.n = axdr_length(what, &bad);
+    } else {
+        v.n = has_length(v.type) ? axdr_length(p->in, &bad) : sizes[v.type];
+    }
+    if (v.type == AXDR_BITS)
+        v.n = v.n / 8 + (v.n % 8 != 0);
+    v.offset = (uint32_t)bytes_offset(p->in);
+    uint32_t self = p->n++;
+    struct bytes element = *what;
+    if (v.type == AXDR_ARRAY && v.n == 0)
+        r = skip_description(p, what, 0);
+    for (uint32_t i = 0; (v.type == AXDR_ARRAY || v.type == AXDR_STRUCT) &&
+                         i < v.n && r == 0 && !p->in->ran_out;
+         i++) {
+        if (v.type == AXDR_ARRAY)
+            *what = element;
+        r = parse_described(p, what);
+    }
+    if (v.type != AXDR_ARRAY && v.type != AXDR_STRUCT)
+        v.p = bytes_take(p->in, v.n);
+    v.next = p->n;
+    p->nodes[self] = v;
+    return bad ? fail(p, ERR_FORMAT, "A-XDR: length") : r;
+}
+
+/* Compact array (Blue Book, 4.1.5): a description, the length of the contents
+ * in bytes, the contents. */
+static int parse_compact(struct parser *p, int depth)
+{
+    struct axdr v = {.type = AXDR_ARRAY,
+                     .offset = (uint32_t)bytes_offset(p->in)};
+    const struct bytes description = *p->in;
+    uint32_t self = p->n++;
+    bool bad = false;
+    int r = skip_description(p, p->in, depth + 1);
+
+    if (r < 0)
+        return r;
+    uint32_t n = axdr_length(p->in, &bad);
+    if (bad || n > bytes_left(p->in))
+        p->in->ran_out = true;
+    const uint8_t *end = p->in->p + (p->in->ran_out ? 0 : n);
+    while (!p->in->ran_out && p->in->p < end) {
+        const uint8_t *before = p->in->p;
+        struct bytes what = description;
+        if ((r = parse_described(p, &what)) < 0)
+            return r;
+        if (p->in->p == before)
+            break;
+        v.n++;
+    }
+    if (p->in->ran_out)
+        return fail(p, ERR_SHORT, "A-XDR: compact array cut off");
+    if (p->in->p != end)
+        return fail(p, ERR_FORMAT,
+                    "A-XDR: length of a compact array and its description");
+    v.next = p->n;
+    p->nodes[self] = v;
+    return 0;
+}
+
 static int parse_node(struct parser *p, int depth)
 {
     struct axdr v = {.type = bytes_u8(p->in)};
@@ -60,8 +157,8 @@ static int parse_node(struct parser *p, int depth)
     if (p->n == p->cap)
         return fail(p, p->in->ran_out ? ERR_SHORT : ERR_FULL,
                     "A-XDR: too many values");
-    if (v.type == 0x13)
-        return fail(p, ERR_UNSUPPORTED, "A-XDR: compact array");
+    if (v.type == AXDR_COMPACT)
+        return parse_compact(p, depth);
     if (has_length(v.type))
         v.n = axdr_length(p->in, &bad);
     else if (sizes[v.type])
@@ -98,7 +195,8 @@ int axdr_parse(struct decoded *d, struct bytes *in, size_t base,
     struct parser p = {.d = d, .in = in, .base = base};
     size_t left = bytes_left(in);
 
-    p.cap = left < AXDR_NODES_MAX ? (uint32_t)left + 1 : AXDR_NODES_MAX;
+    /* a value takes a byte, but for those of a compact array's structures */
+    p.cap = left < AXDR_NODES_MAX / 4 ? (uint32_t)left * 4 + 1 : AXDR_NODES_MAX;
     p.nodes = arena_alloc(d->arena, p.cap * sizeof(*p.nodes));
     if (!p.nodes)
         return fail(&p, ERR_FULL, "A-XDR: too many values");

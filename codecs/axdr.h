@@ -23,6 +23,7 @@ enum axdr_type {
     AXDR_I16 = 0x10,
     AXDR_U8 = 0x11,
     AXDR_U16 = 0x12,
+    AXDR_COMPACT = 0x13, /* never in a node: it becomes an array */
     AXDR_I64 = 0x14,
     AXDR_U64 = 0x15,
     AXDR_ENUM = 0x16,
@@ -48,8 +49,8 @@ struct axdr {
 uint32_t axdr_length(struct bytes *in, bool *bad);
 
 /* One value with all that is in it; nodes in d's arena, nodes[0] is the value.
- * ERR_SHORT, ERR_FORMAT, ERR_UNSUPPORTED (compact array), ERR_FULL with
- * d->error set; `base` is added to offsets there. */
+ * ERR_SHORT, ERR_FORMAT, ERR_FULL with d->error set; `base` is added to offsets
+ * there. */
 int axdr_parse(struct decoded *d, struct bytes *in, size_t base,
                struct axdr **nodes);
 

@@ -102,6 +102,9 @@ struct decoded {
                           compact frame leaves out; empty: nothing to learn */
     struct meter_time clock; /* the meter's clock when it sent this frame */
     int64_t sequence; /* the meter's own number of this frame; -1: none */
+    /* Counter of an encrypted frame, which rises under one key: an older one is
+     * a replay (DLMS invocation counter, M-Bus message counter). -1: none. */
+    int64_t security_counter;
     struct decoded_row *rows;
     uint32_t n_rows, cap_rows;
     struct measurement *measurements;

@@ -4,6 +4,7 @@
  */
 #include "codecs/cosem.h"
 #include "schema/reading.h"
+#include "server/base/clock.h"
 #include "server/base/err.h"
 #include <math.h>
 #include <stdio.h>
@@ -319,4 +320,31 @@ struct decimal cosem_double(double v, int digits_max)
     if (ret.exp10 > 0) /* 1e2 is 100: no power of ten was coded */
         decimal_rescale(ret, 0, &ret);
     return ret;
+}
+
+int cosem_time(const uint8_t p[COSEM_TIME], struct meter_time *ret)
+{
+    int year = p[0] << 8 | p[1], second = p[7] == 0xFF ? 0 : p[7];
+    int deviation = (int16_t)(p[9] << 8 | p[10]);
+    uint8_t status = p[11];
+    struct meter_time t = {.form = METER_TIME_LOCAL, .dst = -1};
+
+    *ret = (struct meter_time){.dst = -1};
+    if (year == 0xFFFF || p[2] > 12 || p[3] > 31 || p[5] == 0xFF)
+        return 0; /* not specified, or "the last day" and its like */
+    if (civil_us(year, p[2], p[3], p[5], p[6] == 0xFF ? 0 : p[6], second,
+                 &t.us) < 0)
+        return ERR_FORMAT;
+    if (p[8] < 100)
+        t.us += p[8] * (US_PER_S / 100);
+    if (status != 0xFF) {
+        t.invalid = status & 0x01;
+        t.dst = status & 0x80 ? 1 : 0;
+    }
+    if (deviation >= -720 && deviation <= 840) {
+        t.form = METER_TIME_UTC; /* UTC = local + deviation */
+        t.us += deviation * 60 * US_PER_S;
+    }
+    *ret = t;
+    return 0;
 }

@@ -44,3 +44,8 @@ struct str cosem_hex(struct arena *a, struct str s);
 /* A float64 (or float32) as the shortest decimal that reads back as itself;
  * mantissa VALUE_NONE for infinities, NaN and what int64 cannot hold. */
 struct decimal cosem_double(double v, int digits_max);
+
+/* Date-time, 12 bytes (IEC 62056-6-2 clause 4.1.6.1); form METER_TIME_NONE when
+ * day or time of day is not specified. ERR_FORMAT: no such date. */
+enum { COSEM_TIME = 12 };
+int cosem_time(const uint8_t p[COSEM_TIME], struct meter_time *ret);

@@ -18,8 +18,11 @@ int decoded_init(struct decoded *d, struct arena *arena)
 {
     uint32_t row;
 
-    *d = (struct decoded){
-        .arena = arena, .sequence = -1, .version = -1, .device_type = -1};
+    *d = (struct decoded){.arena = arena,
+                          .sequence = -1,
+                          .security_counter = -1,
+                          .version = -1,
+                          .device_type = -1};
     return decoded_add_row(d, (struct meter_time){.dst = -1}, &row);
 }
 

@@ -1,6 +1,6 @@
 /*
  * dlms_body.c - the body of a data-notification: makers lay it out as they
- * like, so three shapes are told by what they hold.
+ * like, so four shapes are told by what they hold.
  *
  *   push list    the structure holds its own push_object_list, an array of
  *                {class u16, logical name, attribute i8, index u16}, and as
@@ -9,6 +9,8 @@
  *                values, then an array of {scaler, unit} (Elvaco CMe3100)
  *   pairs        a logical name, then its value, then {scaler, unit} or not,
  *                at any depth (Aidon, Kamstrup, L+G without list)
+ *   list         values whose names or scales the version of the list tells
+ *                (dlms_list.c)
  *
  * A value without {scaler, unit} is the meter's integer, unit "1": its scale is
  * in the meter's model, not in the telegram. Every value is kept: what has no
@@ -16,19 +18,19 @@
  */
 #include "codecs/dlms.h"
 #include "schema/reading.h"
-#include "server/base/clock.h"
 #include "server/base/err.h"
 #include <stdio.h>
 
-enum { LN = 6, DATE_TIME = 12, CLASS_CLOCK = 8, CLASS_DEMAND = 5 };
+enum { LN = 6, DATE_TIME = COSEM_TIME, CLASS_DEMAND = 5, NO_UNIT = 255 };
 
 struct body {
     struct decoded *d;
     const struct axdr *nodes;
     size_t base;
     uint32_t row;
-    int serial_rank; /* of d->serial in `serials` */
-    bool timed;      /* the row's time is known */
+    int serial_rank;              /* of d->serial in `serials` */
+    const struct dlms_list *list; /* scales by version; NULL: none known */
+    bool timed;                   /* the row's time is known */
     bool medium_known;
 };
 
@@ -37,7 +39,7 @@ struct value {
     struct obis obis;
     const struct axdr *v;
     int8_t scaler;
-    uint8_t unit; /* 255: none told */
+    uint8_t unit; /* NO_UNIT: none told */
     uint32_t row;
 };
 
@@ -62,33 +64,6 @@ static bool is_time(const struct axdr *v)
            (v->type == AXDR_OCTETS || v->type == AXDR_DATETIME);
 }
 
-int dlms_time(const uint8_t *p, struct meter_time *ret)
-{
-    int year = p[0] << 8 | p[1], second = p[7] == 0xFF ? 0 : p[7];
-    int deviation = (int16_t)(p[9] << 8 | p[10]);
-    uint8_t status = p[11];
-    struct meter_time t = {.form = METER_TIME_LOCAL, .dst = -1};
-
-    *ret = (struct meter_time){.dst = -1};
-    if (year == 0xFFFF || p[2] > 12 || p[3] > 31 || p[5] == 0xFF)
-        return 0; /* not specified, or "the last day" and its like */
-    if (civil_us(year, p[2], p[3], p[5], p[6] == 0xFF ? 0 : p[6], second,
-                 &t.us) < 0)
-        return ERR_FORMAT;
-    if (p[8] < 100)
-        t.us += p[8] * (US_PER_S / 100);
-    if (status != 0xFF) {
-        t.invalid = status & 0x01;
-        t.dst = status & 0x80 ? 1 : 0;
-    }
-    if (deviation >= -720 && deviation <= 840) {
-        t.form = METER_TIME_UTC; /* UTC = local + deviation */
-        t.us += deviation * 60 * US_PER_S;
-    }
-    *ret = t;
-    return 0;
-}
-
 /* {integer, enum}. */
 static bool is_scale(const struct axdr *v)
 {
@@ -104,11 +79,17 @@ static void set_scale(struct value *value, const struct axdr *scale)
 
 static int add_number(struct body *b, const struct value *value)
 {
+    int8_t scaler = value->scaler;
+    uint8_t unit = value->unit;
+    int r = 0;
+
+    if (b->list && unit == NO_UNIT)
+        dlms_list_scale(b->list, value->obis, &scaler, &unit);
     struct cosem_value v = {.obis = value->obis,
                             .row = value->row,
                             .offset = offset_of(b, value->v),
                             .value = {VALUE_NONE, 0},
-                            .unit = cosem_unit(b->d->arena, value->unit)};
+                            .unit = cosem_unit(b->d->arena, unit)};
 
     enum medium medium = cosem_medium(value->obis);
     if (!b->medium_known && medium != MEDIUM_OTHER) {
@@ -118,7 +99,12 @@ static int add_number(struct body *b, const struct value *value)
     if (axdr_number(value->v, &v.value) < 0)
         v.value = (struct decimal){VALUE_NONE, 0};
     else
-        v.value.exp10 += value->scaler;
+        v.value.exp10 += scaler;
+    if (v.value.mantissa != VALUE_NONE)
+        r = dlms_add_event(b->d, value->obis, v.value,
+                           b->d->rows[value->row].time);
+    if (r < 0)
+        return r;
     if (v.value.mantissa == VALUE_NONE && value->v->type != AXDR_F32 &&
         value->v->type != AXDR_F64) {
         char name[OBIS_TEXT];
@@ -134,9 +120,9 @@ static void identify(struct body *b, struct obis o, struct str text)
 {
     static const struct {
         uint8_t c, d, e;
-    } serials[] = {{96, 1, 0}, {42, 0, 0}, {96, 1, 1}};
+    } serials[] = {{96, 1, 0}, {42, 0, 0}, {0, 0, 5}, {96, 1, 1}};
 
-    for (int i = 0; i < 3 && o.b == 0 && (o.a == 0 || o.a == 1); i++) {
+    for (int i = 0; i < 4 && o.b == (o.c == 0) && (o.a == 0 || o.a == 1); i++) {
         if (serials[i].c != o.c || serials[i].d != o.d || serials[i].e != o.e)
             continue;
         if (i < b->serial_rank && text.n && cosem_printable(text)) {
@@ -155,7 +141,7 @@ static int add_text(struct body *b, uint32_t row, const char *name,
 
     if (v->n == 0)
         return 0;
-    if (is_time(v) && dlms_time(v->p, &t) == 0 && t.form != METER_TIME_NONE)
+    if (is_time(v) && cosem_time(v->p, &t) == 0 && t.form != METER_TIME_NONE)
         s = str_of(time_text(t.us, text));
     return cosem_add_text(b->d, row, offset_of(b, v), name, s);
 }
@@ -165,7 +151,7 @@ static int add_clock(struct body *b, const struct axdr *v)
 {
     struct meter_time t;
 
-    if (dlms_time(v->p, &t) < 0)
+    if (cosem_time(v->p, &t) < 0)
         return decoded_fail(b->d, ERR_FORMAT, "DLMS: date-time",
                             offset_of(b, v));
     if (!b->timed && t.form != METER_TIME_NONE) {
@@ -199,6 +185,8 @@ static int add_value(struct body *b, const struct value *value)
         return walk(b, v + 1, v->n);
     if (axdr_is_number(v))
         return add_number(b, value);
+    if (v->type == AXDR_NULL)
+        return 0;
     if (is_time(v) && is_clock_name(value->obis))
         return add_clock(b, v);
     if (v->type == AXDR_OCTETS || v->type == AXDR_TEXT || v->type == AXDR_UTF8)
@@ -262,7 +250,7 @@ static int add_push_list(struct body *b, const struct axdr *list,
 
     for (uint32_t i = 0; i < list->n && r >= 0; i++, v = after(b, v)) {
         const struct axdr *o = object(list, i);
-        struct value value = {ln_of(&o[2]), v, 0, 255, b->row};
+        struct value value = {ln_of(&o[2]), v, 0, NO_UNIT, b->row};
         uint8_t attribute = o[3].p[0];
         char name[OBIS_TEXT + 16], obis[OBIS_TEXT];
 
@@ -281,34 +269,53 @@ static int add_push_list(struct body *b, const struct axdr *list,
     return r;
 }
 
+/* One row of a profile. A null repeats the value of the row before, `prev`
+ * (Blue Book 4.3.6, null-data); a time cannot be repeated. */
+static int add_profile_row(struct body *b, const struct axdr *list,
+                           const struct axdr *row, const struct axdr *scales,
+                           const struct axdr **prev)
+{
+    const struct axdr *v = row + 1;
+    struct meter_time t = {.dst = -1};
+    uint32_t index = b->row;
+    int r = 0;
+
+    if (row->n && v->type == AXDR_NULL)
+        return decoded_fail(b->d, ERR_UNSUPPORTED,
+                            "DLMS: a row whose time is left out",
+                            offset_of(b, v));
+    if (row->n && is_time(v) && cosem_time(v->p, &t) < 0)
+        return decoded_fail(b->d, ERR_FORMAT, "DLMS: date-time of a row",
+                            offset_of(b, v));
+    if (t.form != METER_TIME_NONE)
+        r = decoded_add_row(b->d, t, &index);
+    for (uint32_t c = 0; c < row->n && r >= 0; c++, v = after(b, v)) {
+        const struct axdr *o = object(list, c);
+        struct value value = {ln_of(&o[2]), v, 0, NO_UNIT, index};
+
+        if (v->type == AXDR_NULL && prev[c])
+            value.v = prev[c];
+        prev[c] = value.v;
+        if (c == 0 && t.form != METER_TIME_NONE)
+            continue;
+        if (scales)
+            set_scale(&value, scales + 1 + 3 * (size_t)c);
+        r = add_value(b, &value);
+    }
+    return r;
+}
+
 /* Rows of a profile: columns as in the list, {scaler, unit} each. */
 static int add_rows(struct body *b, const struct axdr *list,
                     const struct axdr *rows, const struct axdr *scales)
 {
     const struct axdr *row = rows + 1;
-    int r = 0;
+    const struct axdr **prev =
+        arena_alloc(b->d->arena, list->n * sizeof(struct axdr *));
+    int r = prev ? 0 : ERR_FULL;
 
-    for (uint32_t i = 0; i < rows->n && r >= 0; i++, row = after(b, row)) {
-        const struct axdr *v = row + 1;
-        struct meter_time t = {.dst = -1};
-        uint32_t index = b->row;
-
-        if (row->n && is_time(v) && dlms_time(v->p, &t) < 0)
-            return decoded_fail(b->d, ERR_FORMAT, "DLMS: date-time of a row",
-                                offset_of(b, v));
-        if (t.form != METER_TIME_NONE)
-            r = decoded_add_row(b->d, t, &index);
-        for (uint32_t c = 0; c < row->n && r >= 0; c++, v = after(b, v)) {
-            const struct axdr *o = object(list, c);
-            struct value value = {ln_of(&o[2]), v, 0, 255, index};
-
-            if (c == 0 && t.form != METER_TIME_NONE)
-                continue;
-            if (scales)
-                set_scale(&value, scales + 1 + 3 * (size_t)c);
-            r = add_value(b, &value);
-        }
-    }
+    for (uint32_t i = 0; i < rows->n && r >= 0; i++, row = after(b, row))
+        r = add_profile_row(b, list, row, scales, prev);
     return r;
 }
 
@@ -380,25 +387,35 @@ static bool is_name(const struct axdr *v, bool named)
 }
 
 /* A push that begins with the meter's logical device name, then the name of
- * its push setup. */
-static void identify_push(struct body *b, const struct axdr *v, uint32_t n)
+ * its push setup: 2, else 0. Channel 7 with an address and a system title is
+ * what a gateway sends once it is installed. */
+static uint32_t identify_push(struct body *b, const struct axdr *v, uint32_t n,
+                              int *r)
 {
-    if (n >= 2 && v->type == AXDR_OCTETS && is_ln(&v[1]) && v[1].p[2] == 25 &&
-        v[1].p[3] == 9)
-        identify(b, OBIS(0, 0, 42, 0, 0),
-                 (struct str){(const char *)v->p, v->n});
+    struct decoded_event installed = {.code = STR("device.installed"),
+                                      .time = {.dst = -1}};
+
+    if (n < 2 || v->type != AXDR_OCTETS || !is_ln(&v[1]) || v[1].p[2] != 25 ||
+        v[1].p[3] != 9)
+        return 0;
+    identify(b, OBIS(0, 0, 42, 0, 0), (struct str){(const char *)v->p, v->n});
+    *r = add_nameless(b, v, (uint32_t)(v - b->nodes));
+    if (*r >= 0 && v[1].p[1] == 7 && n == 4 && v[2].type == AXDR_U32)
+        *r = decoded_add_event(b->d, &installed);
+    return 2;
 }
 
 /* Siblings in order, names and values in pairs. The parser has bounded the
  * depth of this recursion. */
 static int walk(struct body *b, const struct axdr *v, uint32_t n)
 {
-    struct value value = {.unit = 255};
+    struct value value = {.unit = NO_UNIT};
     bool named = false;
     int r = 0;
 
-    identify_push(b, v, n);
-    for (uint32_t i = 0; i < n && r >= 0; i++, v = after(b, v)) {
+    uint32_t head = identify_push(b, v, n, &r);
+    v += head;
+    for (uint32_t i = head; i < n && r >= 0; i++, v = after(b, v)) {
         if (is_object_list(v)) {
             r = take_profile(b, v, n - i);
             for (; r > 0; r--, i++)
@@ -409,13 +426,13 @@ static int walk(struct body *b, const struct axdr *v, uint32_t n)
             named = true;
         } else if (is_attribute(v)) {
             const struct axdr *scale = v->n > 4 ? after(b, &v[4]) : NULL;
-            value = (struct value){ln_of(&v[2]), &v[4], 0, 255, b->row};
+            value = (struct value){ln_of(&v[2]), &v[4], 0, NO_UNIT, b->row};
             if (scale && is_scale(scale))
                 set_scale(&value, scale);
             r = add_value(b, &value);
         } else if (named || is_container(v)) {
             const struct axdr *scale = i + 1 < n ? after(b, v) : NULL;
-            value = (struct value){value.obis, v, 0, 255, b->row};
+            value = (struct value){value.obis, v, 0, NO_UNIT, b->row};
             if (scale && is_scale(scale) && axdr_is_number(v)) {
                 set_scale(&value, scale);
                 v = scale;
@@ -430,8 +447,24 @@ static int walk(struct body *b, const struct axdr *v, uint32_t n)
     return r;
 }
 
-int dlms_body(struct decoded *d, const struct axdr *nodes, size_t base,
-              struct meter_time time, bool first)
+/* Values without names: `list` names them by their place. */
+static int add_list(struct body *b, const struct axdr *root)
+{
+    const struct axdr *v = root + 1;
+    int r = 0;
+
+    for (uint32_t i = 0; i < root->n && r >= 0; i++, v = after(b, v)) {
+        struct value value = {.v = v, .unit = NO_UNIT, .row = b->row};
+
+        dlms_list_name(b->list, root->n, i, &value.obis);
+        r = add_value(b, &value);
+    }
+    return r;
+}
+
+int dlms_body(struct decoded *d, const struct axdr *nodes,
+              const struct obis *name, size_t base, struct meter_time time,
+              bool first)
 {
     struct body b = {.d = d, .nodes = nodes, .base = base, .serial_rank = 99};
     const struct axdr *root = nodes, *v = nodes + 1;
@@ -446,8 +479,14 @@ int dlms_body(struct decoded *d, const struct axdr *nodes, size_t base,
         d->clock = time;
         b.timed = true;
     }
+    if (name)
+        return add_value(&b, &(struct value){*name, root, 0, NO_UNIT, b.row});
     if (root->type != AXDR_STRUCT && root->type != AXDR_ARRAY)
         return walk(&b, root, 1);
+    b.list = dlms_list_of(root);
+    struct obis unused;
+    if (b.list && dlms_list_name(b.list, root->n, 0, &unused))
+        return add_list(&b, root);
     for (uint32_t i = 0; i < root->n; i++, v = after(&b, v)) {
         if (is_object_list(v) && v->n == root->n)
             return add_push_list(&b, v, nodes + 1);

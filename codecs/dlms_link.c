@@ -1,13 +1,15 @@
 /*
  * dlms_link.c - from bytes of a channel to whole APDUs: TCP wrapper
  * (IEC 62056-47 clause 7), HDLC frames (IEC 62056-46 clause 6: frame format
- * type 3, header and frame check sequences CRC-16/X.25) and general block
- * transfer (Green Book, 9.4.6.13). No escapes: HDLC frames are told by length.
+ * type 3, header and frame check sequences CRC-16/X.25), M-Bus long frames and
+ * general block transfer (Green Book, 9.4.6.13). No escapes: HDLC frames are
+ * told by length.
  */
 #include "codecs/crc16.h"
 #include "codecs/dlms.h"
 #include "server/base/err.h"
 
+enum { MBUS_LEAST = 3, MBUS_HEAD = 5, MBUS_AROUND = 6 };
 enum { FLAG = 0x7E, BLOCK_TRANSFER = 0xE0, WRAPPER = 8, LAST_BLOCK = 0x80 };
 
 /* Parts that grow to one APDU; behind it the next one begins. */
@@ -165,6 +167,52 @@ static int take_frame(struct link *l, const uint8_t *p, size_t n, size_t offset)
     return take_apdu(l, joined(&l->segments), offset);
 }
 
+/* 68 L L 68 | C A CI STSAP DTSAP, data | sum | 16 (EN 13757-2, EN 13757-3 table
+ * of CI: 00 to 1F are transport, bit 4 the last segment, low nibble its
+ * number). Sagemcom sends 257 as L = 1: fewer than C, A and CI cannot be. */
+static int take_mbus(struct link *l, struct str s)
+{
+    unsigned expected = 0;
+    int r = 0;
+
+    for (size_t at = 0; at < s.n && r >= 0;) {
+        const uint8_t *p = (const uint8_t *)s.p + at;
+        size_t left = s.n - at, n = left > 1 ? p[1] : 0;
+        uint8_t sum = 0;
+
+        n += n < MBUS_LEAST ? 256 : 0;
+        if (left < n + MBUS_AROUND)
+            return decoded_fail(l->d, ERR_SHORT, "EN 13757-2: frame cut off",
+                                s.n);
+        for (size_t i = 0; i < n; i++)
+            sum = (uint8_t)(sum + p[4 + i]);
+        if (p[0] != 0x68 || p[3] != 0x68 || p[1] != p[2] || p[n + 5] != 0x16)
+            return decoded_fail(l->d, ERR_FORMAT,
+                                "EN 13757-2: start, length or stop", at);
+        if (p[n + 4] != sum)
+            return decoded_fail(l->d, ERR_DAMAGED, "EN 13757-2: checksum", at);
+        if (p[6] > 0x1F || n < MBUS_HEAD)
+            return decoded_fail(l->d, ERR_UNSUPPORTED,
+                                "EN 13757-3: this CI carries no DLMS", at + 6);
+        if ((p[6] & 15) == 0) { /* what was open never ended */
+            expected = 0;
+            l->segments.n = 0;
+        }
+        if ((p[6] & 15) != expected++ % 16)
+            return decoded_fail(l->d, ERR_SHORT, "DLMS: a segment is missing",
+                                at + 6);
+        r = join(l, &l->segments,
+                 (struct str){(const char *)p + 4 + MBUS_HEAD, n - MBUS_HEAD},
+                 at);
+        if (r >= 0 && p[6] & 0x10) {
+            r = take_apdu(l, joined(&l->segments), at + 4 + MBUS_HEAD);
+            expected = 0;
+        }
+        at += n + MBUS_AROUND;
+    }
+    return r;
+}
+
 /* 7E | A, S, length of 11 bits | ... | FCS | 7E; flags may be shared. */
 static int take_frames(struct link *l, struct str s)
 {
@@ -204,6 +252,8 @@ int dlms_apdus(struct decoded *d, struct str s, dlms_apdu_fn *fn, void *arg)
         r = take_frames(&l, s);
     else if (first == 0)
         r = take_wrappers(&l, s);
+    else if (first == 0x68)
+        r = take_mbus(&l, s);
     else
         r = take_apdu(&l, s, 0);
     if (r >= 0 && (l.block || l.segments.n))

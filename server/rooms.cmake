@@ -5,7 +5,7 @@ room(server/base
   NEEDS PkgConfig::sodium PkgConfig::isal)
 room(server/loop SOURCES loop.c USES base NEEDS PkgConfig::uv)
 room(schema
-  SOURCES obis.c unit.c quantity.c event.c frame.c reading.c normalise.c
+  SOURCES obis.c unit.c quantity.c event.c event_code.c frame.c reading.c normalise.c
   USES base)
 room(codecs
   SOURCES registry.c loaded.c decoded.c extras.c mbus_record.c mbus_vif.c mbus.c
@@ -14,7 +14,7 @@ room(codecs
           elvaco_cmi41.c heo_json.c heo_command.c
           crc16.c cosem.c sml.c iec62056_21_frame.c
           iec62056_21_words.c iec62056_21_line.c iec62056_21.c axdr.c dlms_link.c
-          dlms_body.c dlms_push.c vega_si11.c ts003.c
+          dlms_glo.c dlms_list.c dlms_event.c dlms_body.c dlms_push.c dlms_vectors.c vega_si11.c ts003.c
   USES base schema NEEDS PkgConfig::crypto)
 room(timesvc SOURCES zone.c reconcile.c USES base schema NEEDS PkgConfig::glib)
 room(server/http SOURCES http.c request.c target.c USES base loop NEEDS PkgConfig::mhd)

@@ -109,13 +109,13 @@ static void a_cosem_time_is_local_time_plus_deviation(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(times) / sizeof(*times); i++) {
-        assert_int_equal(dlms_time(times[i].bytes, &t), 0);
+        assert_int_equal(cosem_time(times[i].bytes, &t), 0);
         assert_int_equal(t.form, times[i].form);
         assert_int_equal(t.dst, times[i].dst);
         assert_int_equal(t.invalid, times[i].invalid);
         assert_string_equal(time_text(t.us, text), times[i].text);
     }
-    assert_int_equal(dlms_time(last_day, &t), 0);
+    assert_int_equal(cosem_time(last_day, &t), 0);
     assert_int_equal(t.form, METER_TIME_NONE);
 }
 
