@@ -60,6 +60,17 @@ enum measurement_flag {
                                       an extra, never as the register itself */
 };
 
+/* Part of an electrical quantity (EN 13757-3, VIFE behind FC). */
+enum measurement_phase {
+    PHASE_ALL = 0,
+    PHASE_L1 = 1,
+    PHASE_N = 4,
+    PHASE_L1_L2 = 5,
+    PHASE_QUADRANT_1 = 8, /* 8 to 11 */
+    PHASE_NET = 12,       /* import less export */
+    PHASE_ABSOLUTE = 13,  /* import and export added up */
+};
+
 struct measurement {
     uint32_t row; /* index into decoded.rows */
     enum quantity quantity;
@@ -72,7 +83,7 @@ struct measurement {
     enum function function;
     uint32_t storage;
     uint32_t tariff, subunit;
-    uint8_t phase;    /* 0 none, 1..3 L1..L3, 4 N, 5..7 L1-L2, L2-L3, L3-L1 */
+    uint8_t phase;    /* enum measurement_phase */
     uint32_t flags;   /* enum measurement_flag */
     uint32_t quality; /* enum quality bits of this value alone */
     uint32_t offset;  /* of its first byte in the payload */
@@ -111,7 +122,8 @@ struct decoded {
     uint32_t n_measurements, cap_measurements;
     struct decoded_event *events;
     uint32_t n_events, cap_events;
-    const char *error;     /* on failure: what and which clause; static text */
+    const char *error;     /* on failure: what and which clause; static text,
+                              or in the arena */
     uint32_t error_offset; /* byte in the payload */
 };
 

@@ -154,8 +154,9 @@ static struct str item_time(struct arena *a, const char *before,
 struct str decoded_modifiers(struct arena *a, const struct measurement *m)
 {
     static const char *const functions[] = {"", "max", "min", "error"};
-    static const char *const phases[] = {"",  "L1",    "L2",    "L3",
-                                         "N", "L1-L2", "L2-L3", "L3-L1"};
+    static const char *const phases[16] = {
+        "",      "L1", "L2", "L3", "N",  "L1-L2", "L2-L3",
+        "L3-L1", "Q1", "Q2", "Q3", "Q4", "net",   "absolute"};
     static const struct {
         uint32_t flag;
         const char *word;
@@ -179,8 +180,8 @@ struct str decoded_modifiers(struct arena *a, const struct measurement *m)
     }
     if (m->function)
         ADD(", %s", functions[m->function & 3]);
-    if (m->phase)
-        ADD(", %s", phases[m->phase & 7]);
+    if (m->phase <= PHASE_ABSOLUTE && m->phase)
+        ADD(", %s", phases[m->phase]);
     for (int i = 0; i < 4; i++) {
         if (m->flags & flags[i].flag)
             ADD(", %s", flags[i].word);

@@ -10,6 +10,7 @@
 #include "schema/reading.h"
 #include "server/base/err.h"
 #include "server/base/hex.h"
+#include <stdio.h>
 
 enum { DATED_STORAGES = 64 }; /* further dates are kept as plain dates */
 
@@ -94,10 +95,25 @@ static struct str vib_text(struct walk *w, const struct mbus_record *r)
     return hex_text(w->d->arena, r->vib, r->vib_size);
 }
 
-static bool needs_vib(enum quantity q)
+static bool needs_vib(const struct measurement *m)
 {
+    enum quantity q = m->quantity;
+
     return q == Q_UNKNOWN || q == Q_MANUFACTURER || q == Q_PARAMETER ||
-           q == Q_IDENTIFICATION;
+           q == Q_IDENTIFICATION || m->flags & MEASURED_RATE;
+}
+
+/* The standard says a duration; some meters use these codes for the value
+ * itself. Both are told, neither as a register. */
+static int add_duration(struct walk *w, struct measurement m,
+                        struct decimal number, enum unit unit)
+{
+    if (unit == UNIT_NONE || m.value.mantissa == VALUE_NONE)
+        return 0;
+    m.quantity = Q_PARAMETER;
+    m.unit = unit;
+    m.value = number;
+    return decoded_add(w->d, &m);
 }
 
 static int add_value(struct walk *w, const struct mbus_record *r,
@@ -115,15 +131,30 @@ static int add_value(struct walk *w, const struct mbus_record *r,
     if (v.form == MBUS_BYTES)
         return add_text(w, m, hex_text(w->d->arena, r->data, r->size));
     if (v.form == MBUS_ABSENT || meaning->absent ||
-        decimal_scale(v.number, 1, meaning->exp10, &m.value) < 0)
+        decimal_scale(v.number, meaning->mul, meaning->exp10, &m.value) < 0)
         m.quality |= QUALITY_INVALID;
-    if (needs_vib(m.quantity))
+    if (needs_vib(&m))
         m.text = vib_text(w, r);
     /* a time with "value during error" is how long the error lasted */
     if (r->function == FUNCTION_ERROR &&
         (m.quantity == Q_ON_TIME || m.quantity == Q_OPERATING_TIME))
         m.flags |= MEASURED_RATE;
-    return decoded_add(w->d, &m);
+    int err = decoded_add(w->d, &m);
+    return err < 0 ? err : add_duration(w, m, v.number, meaning->duration);
+}
+
+/* Data that no number tells, or none in the VIF's unit: as sent, in hex. */
+static int add_opaque(struct walk *w, const struct mbus_record *r,
+                      const struct mbus_meaning *meaning)
+{
+    struct mbus_meaning plain = *meaning;
+
+    plain.exp10 = 0;
+    if (r->size == 0 || (r->coding == MBUS_VARIABLE && r->lvar <= 0xBF &&
+                         meaning->reading != MBUS_OPAQUE))
+        return add_value(w, r, &plain);
+    return add_text(w, measurement_of(r, &plain),
+                    hex_text(w->d->arena, r->data, r->size));
 }
 
 /* The first serial number of the device itself names it. A second one would
@@ -143,6 +174,25 @@ static int add_serial(struct walk *w, struct measurement m, struct str serial,
     return decoded_add(w->d, &m);
 }
 
+/* Digits with letters among them, as the label shows them. */
+static int add_letters(struct walk *w, const struct mbus_record *r,
+                       struct measurement m)
+{
+    char digits[2 * 9 + 1] = "";
+    uint8_t used = 0xFF;
+
+    for (size_t i = 0; i < r->size && i < 9; i++) {
+        snprintf(digits + 2 * i, 3, "%02X", r->data[r->size - 1 - i]);
+        used &= r->data[i];
+    }
+    if (used == 0xFF) { /* FF to the end: there is none */
+        m.quality |= QUALITY_INVALID;
+        return decoded_add(w->d, &m);
+    }
+    return add_serial(w, m, arena_str(w->d->arena, str_of(digits)),
+                      (struct decimal){VALUE_NONE, 0});
+}
+
 static int add_fabrication(struct walk *w, const struct mbus_record *r,
                            const struct mbus_meaning *meaning)
 {
@@ -157,10 +207,12 @@ static int add_fabrication(struct walk *w, const struct mbus_record *r,
             v.number = none;
         return text.n ? add_serial(w, m, text, v.number) : 0;
     }
-    if (v.form != MBUS_NUMBER || v.number.mantissa < 0 || v.number.exp10 != 0)
-        return add_value(w, r, meaning);
     /* as many digits as the label shows: two for a byte of BCD */
     bool bcd = r->coding > MBUS_SELECTION && r->coding != MBUS_VARIABLE;
+    if (bcd && (v.form == MBUS_ABSENT || v.number.mantissa < 0))
+        return add_letters(w, r, m);
+    if (v.form != MBUS_NUMBER || v.number.mantissa < 0 || v.number.exp10 != 0)
+        return add_value(w, r, meaning);
     int width = bcd ? (int)(2 * r->size) : 1;
     return add_serial(
         w, m, arena_printf(a, "%0*lld", width, (long long)v.number.mantissa),
@@ -228,8 +280,9 @@ static int add_date(struct walk *w, const struct mbus_record *r,
     enum mbus_time_part part;
 
     if (mbus_record_time(r, &t, &part) < 0)
-        return add_value(w, r, meaning);
-    bool plain = r->n_vife == 0 && r->tariff == 0 && r->subunit == 0;
+        return add_opaque(w, r, meaning);
+    bool plain =
+        r->n_vife == 0 && !meaning->absent && r->tariff == 0 && r->subunit == 0;
     if (plain && r->storage == 0 && part == MBUS_DAY_AND_TIME &&
         !w->has_clock &&
         (r->function == FUNCTION_INST || r->function == FUNCTION_ERROR)) {
@@ -245,6 +298,8 @@ static int add_date(struct walk *w, const struct mbus_record *r,
             (struct dated){r->storage, (uint32_t)r->offset, t, part, 0};
         return 0;
     }
+    if (meaning->absent)
+        m.quality |= QUALITY_INVALID;
     m.text = date_text(w->d->arena, t, part);
     return decoded_add(w->d, &m);
 }
@@ -258,6 +313,7 @@ static int add_record(struct walk *w, const struct mbus_record *r)
         [MBUS_TIME] = add_date,
         [MBUS_FABRICATION] = add_fabrication,
         [MBUS_ENHANCED_ID] = add_enhanced_id,
+        [MBUS_OPAQUE] = add_opaque,
     };
     struct mbus_meaning m = {.quantity = Q_MANUFACTURER};
 
@@ -412,6 +468,12 @@ static const struct codec_vector vectors[] = {
     {.name = "fabrication number keeps its zeros",
      .hex = "0C78 21430000",
      .expect = "other; serial 00004321; serial 4321"},
+    {.name = "fabrication number with letters",
+     .hex = "0E78 9986012401FF",
+     .expect = "other; serial FF0124018699; text serial=FF0124018699"},
+    {.name = "a date in another form",
+     .hex = "0D6D E9 010203040506070809",
+     .expect = "other; text date=010203040506070809"},
     {.name = "text, last character first",
      .hex = "0DFD0C 03 334D43",
      .expect = "other; text identification=CM3"},
@@ -423,7 +485,48 @@ static const struct codec_vector vectors[] = {
      .expect = "other; flow-temperature [error] 78 Cel (meter error)"},
     {.name = "average is not the register",
      .hex = "02DA12 1003",
-     .expect = "other; flow-temperature [extra] 78.4 Cel"},
+     .expect = "other; flow-temperature [extra] 78.4 Cel da12"},
+    {.name = "duration of a limit exceed, hours",
+     .hex = "02BB56 0500",
+     .expect = "other; flow [extra] 0.005 m3/h bb56; parameter [extra] 5 h "
+               "bb56"},
+    {.name = "how often a limit was exceeded",
+     .hex = "02BB49 0500",
+     .expect = "other; parameter [extra] 5 bb49"},
+    {.name = "when a maximum of power was reached",
+     .hex = "9410AD6F 32147A18",
+     .expect = "other; date [tariff 1, max, extra] 2011-08-26T20:50:00"},
+    {.name = "compact profile: as sent",
+     .hex = "8D0493 1E 05 3CFE330000",
+     .expect = "other; text [storage 8, extra] volume=3cfe330000"},
+    {.name = "not the metric unit",
+     .hex = "04933D 01000000",
+     .expect = "other; text [extra] volume=01000000"},
+    {.name = "reactive energy of quadrant 3",
+     .hex = "04FB82FC0A 40E20100",
+     .expect = "other; reactive-energy [Q3] 123456 kvarh"},
+    {.name = "energy, import less export",
+     .hex = "0483FC0C FFFFFFFF",
+     .expect = "other; energy [net] -0.001 kWh"},
+    {.name = "energy, all contributions",
+     .hex = "0403 FFFFFFFF 0483FC10 01000000",
+     .expect = "other; energy -0.001 kWh; energy [absolute] 0.001 kWh"},
+    {.name = "data of type C: unsigned",
+     .hex = "04FDBAFC11 FFFFFFFF",
+     .expect = "other; count 4294967295"},
+    {.name = "months of battery left, second level of table FD",
+     .hex = "02FDFD02 B300",
+     .expect = "other; battery-life 179 mo"},
+    {.name = "days since the last cumulation",
+     .hex = "02FD69 1E00",
+     .expect = "other; parameter 30 d fd69"},
+    {.name = "rating factor of a heat cost allocator",
+     .hex = "02FB6D 0018",
+     .expect = "other; parameter 1.500000000000 fb6d"},
+    {.name = "american units",
+     .hex = "01FB25 02 02FB5B 2C01 04FB21 0A000000",
+     .expect = "other; flow 2 gal/min; flow-temperature 300 degF; volume "
+               "1.0 ft3"},
     {.name = "record error: no data",
      .hex = "029315 0000",
      .expect = "other; volume none m3"},

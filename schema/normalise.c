@@ -19,6 +19,7 @@
 
 enum { D_MAX_ELECTRICITY = 6, D_MIN_ELECTRICITY = 3, D_MAX = 5, D_MIN = 4 };
 enum { C_OWN = 128, C_OWN_EXPORT = 160, A_OTHER = 15 };
+enum { FIRST_QUADRANT = 8, LAST_QUADRANT = 11, NET = 12, ABSOLUTE = 13 };
 enum { LAST_CHANNEL = 63, LAST_TARIFF = 63, LAST_STORAGE = 254 };
 
 static const uint8_t groups_a[MEDIUM_COUNT] = {
@@ -143,6 +144,31 @@ static int derive_abstract(const struct abstract *a, const struct measured *m,
     return 0;
 }
 
+/* Energy and power that only one quadrant adds to, or both directions: groups
+ * C of their own. */
+static int place_sum(const struct measured *m, struct obis *o)
+{
+    static const struct {
+        enum quantity energy, power;
+        uint8_t quadrant_1, net, absolute; /* group C; 0: none */
+    } rows[] = {
+        {Q_ENERGY, Q_POWER, 17, 16, 15},
+        {Q_REACTIVE_ENERGY, Q_REACTIVE_POWER, 5, 0, 0},
+    };
+    uint8_t c = 0;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        if (m->quantity != rows[i].energy && m->quantity != rows[i].power)
+            continue;
+        if (m->phase <= LAST_QUADRANT)
+            c = (uint8_t)(rows[i].quadrant_1 + m->phase - FIRST_QUADRANT);
+        else
+            c = m->phase == NET ? rows[i].net : rows[i].absolute;
+    }
+    o->c = c;
+    return c && !m->export_ ? 0 : ERR_UNKNOWN;
+}
+
 /* Electricity: phase L1..L3 is C + 20, 40, 60, N (voltage and current only)
  * C + 80; between two phases it goes to E. ERR_UNKNOWN where OBIS has none. */
 static int place_phase(const struct measured *m, struct obis *o)
@@ -153,8 +179,10 @@ static int place_phase(const struct measured *m, struct obis *o)
     static const uint8_t between[] = {128 + 12, 128 + 23, 128 + 31};
     uint8_t phase = m->phase;
 
-    if (o->a != 1 || phase > 7)
+    if (o->a != 1 || phase > ABSOLUTE)
         return phase ? ERR_UNKNOWN : 0;
+    if (phase >= FIRST_QUADRANT)
+        return o->c < C_OWN ? place_sum(m, o) : ERR_UNKNOWN;
     if (m->quantity == Q_PHASE_ANGLE) {
         o->e = angle[phase];
         return angle[phase] && !m->tariff ? 0 : ERR_UNKNOWN;

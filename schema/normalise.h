@@ -15,7 +15,8 @@ struct measured {
     struct obis obis;     /* OBIS_NONE: derive */
     enum value_kind kind; /* read only where obis is given */
     uint32_t storage, tariff, subunit;
-    uint8_t phase;
+    uint8_t phase; /* 0 none, 1..3 L1..L3, 4 N, 5..7 L1-L2, L2-L3, L3-L1,
+                      8..11 quadrants, 12 import less export, 13 both added */
     bool maximum, minimum; /* function */
     bool export_, uncorrected, base;
 };

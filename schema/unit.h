@@ -8,8 +8,8 @@
 
 /* X(enum, name, canonical, mul, exp10): value_canonical = value * mul *
  * 10^exp10. Energy in J, cal keeps its own canonical unit (GJ, Gcal): the
- * factor to kWh is not exact. mul = 0: no exact conversion, the unit is its own
- * canon. */
+ * factor to kWh is not exact; nor is that from degF. mul = 0: no exact
+ * conversion, the unit is its own canon. */
 /* clang-format off */
 #define UNIT_LIST(X)                                                           \
     X(UNIT_NONE, "1", UNIT_NONE, 1, 0)                                         \
@@ -43,8 +43,11 @@
     X(UNIT_M3_MIN, "m3/min", UNIT_M3_H, 60, 0)                                 \
     X(UNIT_M3_S, "m3/s", UNIT_M3_H, 3600, 0)                                   \
     X(UNIT_L_H, "l/h", UNIT_M3_H, 1, -3)                                       \
+    X(UNIT_GAL_MIN, "gal/min", UNIT_M3_H, 22712470704, -11)                    \
+    X(UNIT_GAL_H, "gal/h", UNIT_M3_H, 3785411784, -12)                         \
     X(UNIT_KG_H, "kg/h", UNIT_KG_H, 1, 0)                                      \
     X(UNIT_CEL, "Cel", UNIT_CEL, 1, 0)                                         \
+    X(UNIT_DEGF, "degF", UNIT_DEGF, 1, 0)                                      \
     X(UNIT_K, "K", UNIT_K, 1, 0)                                               \
     X(UNIT_KPA, "kPa", UNIT_KPA, 1, 0)                                         \
     X(UNIT_BAR, "bar", UNIT_KPA, 1, 2)                                         \
