@@ -19,3 +19,12 @@ int mbus_aes_ctr(const uint8_t *key, const uint8_t *iv, const uint8_t *in,
 /* RFC 4493; out takes 16 bytes. */
 int mbus_aes_cmac(const uint8_t *key, const uint8_t *in, size_t n,
                   uint8_t *out);
+
+/* AES-CCM with a nonce of 13 bytes. ERR_DAMAGED when the tag does not fit: then
+ * nothing is to be used of `out`, which takes n bytes. */
+struct mbus_ccm {
+    const uint8_t *nonce, *head, *tag; /* head: authenticated, not encrypted */
+    size_t head_size, tag_size;
+};
+int mbus_aes_ccm(const uint8_t *key, const struct mbus_ccm *c,
+                 const uint8_t *in, size_t n, uint8_t *out);

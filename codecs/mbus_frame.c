@@ -60,6 +60,13 @@ static int long_frame(const uint8_t *p, size_t n, struct decoded *d,
     return 0;
 }
 
+/* All of the envelope but its first byte: that one was damaged. */
+static bool lost_start(const uint8_t *p, size_t n)
+{
+    return n >= ENVELOPE && p[1] == p[2] && p[3] == START &&
+           n == (size_t)p[1] + ENVELOPE && p[n - 1] == STOP;
+}
+
 static int decode(const struct codec_input *in, struct decoded *d)
 {
     const uint8_t *p = (const uint8_t *)in->payload.p;
@@ -70,6 +77,8 @@ static int decode(const struct codec_input *in, struct decoded *d)
         return 0;
     if (p[0] == SHORT_START)
         return short_frame(p, last, d);
+    if (lost_start(p, last) && p[0] != START)
+        return decoded_fail(d, ERR_DAMAGED, "EN 13757-2: start byte", 0);
     if (p[0] == START)
         r = long_frame(p, last, d, &first, &last);
     if (r < 0)
@@ -127,6 +136,10 @@ static const struct codec_vector vectors[] = {
      .expect = "heat; serial 12345678; energy 12345 kWh; energy [subunit 1] "
                "4294967295 kWh; event battery.low start status 0x14; event "
                "device.temporary_error start status 0x14"},
+    {.name = "fixed structure, most significant byte first, CI 77",
+     .hex = "68131368080577123456780A007EE900000031000000124C16",
+     .expect = "water; serial 12345678; volume 0.031 m3; volume [storage 1] "
+               "0.012 m3"},
     {.name = "application error",
      .hex = "68040468080570088516",
      .expect = "other; event device.app_error pulse 8 busy"},
@@ -155,6 +168,12 @@ static const struct codec_vector vectors[] = {
     {.name = "checksum",
      .hex = "68191968080572785634122D2C1B07550000000413181E0000025B15012216",
      .err = ERR_DAMAGED},
+    {.name = "start byte changed to what could be a C field",
+     .hex = "28191968080572785634122D2C1B07550000000413181E0000025B15002216",
+     .err = ERR_DAMAGED},
+    {.name = "segment of a DLMS message",
+     .hex = "6806066808FF000167DB4A16",
+     .err = ERR_UNSUPPORTED},
     {.name = "no stop byte",
      .hex = "68191968080572785634122D2C1B07550000000413181E0000025B15002217",
      .err = ERR_FORMAT},

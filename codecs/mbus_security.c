@@ -1,20 +1,28 @@
 /*
  * mbus_security.c - authentication (AFL) and encryption of M-Bus telegrams:
- * security modes 0, 5 and 7 of EN 13757-7 (OMS security profiles A and B).
+ * security modes 0, 4, 5, 7 and 10 of EN 13757-7 (OMS security profiles A, B
+ * and D).
  *
+ * Mode 4: AES-128-CBC, IV 0.
  * Mode 5: AES-128-CBC, IV = manufacturer, address, 8 times access number.
  * Mode 7: AES-128-CBC with IV 0 under a key derived from the message counter:
  *   AES-CMAC(K, purpose | counter | id | 07 x 7), purpose 00 to encrypt, 01 to
  *   authenticate. The MAC covers MCL | MCR | ML and all behind the AFL, still
  *   encrypted.
- * In both the clear text begins with two idle fillers, 2F 2F.
+ * In these the clear text begins with two idle fillers, 2F 2F.
+ * Mode 10: AES-128-CCM under the key of mode 7, its counter behind the
+ *   configuration; nonce = manufacturer | address | 00 | counter, high byte
+ *   first; authenticated besides: CI field to configuration; the tag ends the
+ *   frame. The configuration goes on with two bytes: bits 4, 5 key derivation,
+ *   bit 6 a key version follows, bits 8, 9 the size of the tag: 4, 8, 12, 16.
  */
 #include "codecs/mbus_crypt.h"
 #include "codecs/mbus_telegram.h"
 #include "server/base/bytes.h"
 #include "server/base/err.h"
 
-enum { FILLER = 0x2F, MODE_CBC = 5, MODE_DERIVED = 7 };
+enum { FILLER = 0x2F, MODE_CBC_IV_0 = 4, MODE_CBC = 5, MODE_DERIVED = 7 };
+enum { MODE_CCM = 10, CCM_WHOLE = 0xFF };
 enum { PURPOSE_ENCRYPT = 0x00, PURPOSE_AUTHENTICATE = 0x01 };
 
 /* FCL, fragmentation control */
@@ -56,9 +64,14 @@ int mbus_afl(struct mbus_telegram *t, size_t *at)
         return fail(t, ERR_SHORT, "EN 13757-7 AFL: longer than the frame", *at);
     in = bytes_of(in.p, size);
     uint16_t fcl = bytes_u16(&in);
-    if (fcl & FCL_MORE || fcl & 0xFF)
-        return fail(t, ERR_UNSUPPORTED,
-                    "EN 13757-7 AFL: one fragment of several", *at);
+    if (fcl & FCL_MORE || fcl & 0xFF) {
+        struct str text = arena_printf(
+            t->d->arena,
+            "EN 13757-7 AFL: fragment %u of a longer message cannot be decoded "
+            "alone",
+            fcl & 0xFFu);
+        return fail(t, ERR_UNSUPPORTED, text.p, *at);
+    }
     if (fcl & FCL_MCL)
         a->control = bytes_u8(&in);
     if (fcl & FCL_KI)
@@ -84,13 +97,14 @@ int mbus_afl(struct mbus_telegram *t, size_t *at)
 }
 
 static int derive(const struct mbus_telegram *t, const struct mbus_header *h,
-                  uint8_t purpose, uint8_t key[MBUS_BLOCK])
+                  const uint8_t counter[4], uint8_t purpose,
+                  uint8_t key[MBUS_BLOCK])
 {
     uint8_t in[MBUS_BLOCK];
 
     memset(in, 0x07, sizeof(in));
     in[0] = purpose;
-    memcpy(in + 1, t->afl.counter, 4);
+    memcpy(in + 1, counter, 4);
     memcpy(in + 5, h->meter.id, 4);
     return mbus_aes_cmac(t->in->key, in, sizeof(in), key);
 }
@@ -118,7 +132,7 @@ static int check_mac(struct mbus_telegram *t, const struct mbus_header *h)
     n += a->has_length ? 2 : 0;
     memcpy(text + n, t->p + a->end, t->n - a->end);
     n += t->n - a->end;
-    if ((r = derive(t, h, PURPOSE_AUTHENTICATE, key)) < 0 ||
+    if ((r = derive(t, h, a->counter, PURPOSE_AUTHENTICATE, key)) < 0 ||
         (r = mbus_aes_cmac(key, text, n, mac)) < 0)
         return fail(t, r, "libcrypto failed", a->end);
     for (size_t i = 0; i < a->mac_size; i++)
@@ -143,8 +157,8 @@ static int decrypt(const struct mbus_telegram *t, const struct mbus_header *h,
         iv[6] = h->meter.version;
         iv[7] = h->meter.type;
         memset(iv + 8, h->access, 8);
-    } else {
-        r = derive(t, h, PURPOSE_ENCRYPT, derived);
+    } else if (mode == MODE_DERIVED) {
+        r = derive(t, h, t->afl.counter, PURPOSE_ENCRYPT, derived);
         key = derived;
     }
     return r < 0 ? r : mbus_aes_cbc(key, iv, in, n, out);
@@ -192,18 +206,112 @@ static int open_blocks(struct mbus_telegram *t, struct mbus_header *h, int mode)
                       "EN 13757-7: encrypted, and no key is given", h->content);
 }
 
+/* The two bytes that go on from the configuration, key version, counter. */
+struct ccm_head {
+    uint16_t extension;
+    const uint8_t *counter;
+    size_t counter_at, content;
+};
+
+static int read_ccm_head(struct mbus_telegram *t, const struct mbus_header *h,
+                         struct ccm_head *c)
+{
+    struct bytes in = bytes_of(t->p, t->n);
+
+    bytes_take(&in, h->content);
+    c->extension = bytes_u16(&in);
+    if (c->extension & 1 << 6)
+        bytes_u8(&in);
+    c->counter_at = bytes_offset(&in);
+    c->counter = bytes_take(&in, 4);
+    c->content = bytes_offset(&in);
+    if (in.ran_out)
+        return fail(t, ERR_SHORT, "EN 13757-7 mode 10: no message counter",
+                    t->n);
+    if ((c->extension >> 4 & 3) != 1 || (h->config & 0xFF) != CCM_WHOLE)
+        return fail(t, ERR_UNSUPPORTED,
+                    "EN 13757-7 mode 10: partial encryption, or other key "
+                    "derivation than 1",
+                    h->content);
+    return 0;
+}
+
+static int decrypt_ccm(struct mbus_telegram *t, const struct mbus_header *h,
+                       const struct ccm_head *c, size_t tag, uint8_t *clear)
+{
+    uint8_t nonce[13] = {0}, key[MBUS_BLOCK];
+    struct mbus_ccm ccm = {nonce, t->p + h->ci, t->p + tag,
+                           c->counter_at - h->ci, t->n - tag};
+    int r = derive(t, h, c->counter, PURPOSE_ENCRYPT, key);
+
+    memcpy(nonce, h->meter.manufacturer, 2);
+    memcpy(nonce + 2, h->meter.id, 4);
+    nonce[6] = h->meter.version;
+    nonce[7] = h->meter.type;
+    for (int i = 0; i < 4; i++)
+        nonce[9 + i] = c->counter[3 - i];
+    return r < 0 ? r
+                 : mbus_aes_ccm(key, &ccm, t->p + c->content, tag - c->content,
+                                clear);
+}
+
+static int open_ccm(struct mbus_telegram *t, struct mbus_header *h)
+{
+    struct ccm_head c;
+    uint8_t *clear;
+    int r = read_ccm_head(t, h, &c);
+
+    if (r < 0)
+        return r;
+    h->content = c.content;
+    t->unprotected = is_clear(t->p + h->content, t->n - h->content);
+    if (t->unprotected)
+        return 0;
+    size_t tag_size = 4 * (1 + (size_t)(c.extension >> 8 & 3));
+    if (t->n - h->content < tag_size)
+        return fail(t, ERR_SHORT, "EN 13757-7 mode 10: no tag", t->n);
+    if (!t->in->key)
+        return fail(t, ERR_UNKNOWN,
+                    "EN 13757-7: encrypted, and no key is given", h->content);
+    size_t tag = t->n - tag_size, n = tag - h->content;
+    if (!(clear = arena_alloc(t->d->arena, n + 1)))
+        return fail(t, ERR_FULL, "frame too long", h->content);
+    if ((r = decrypt_ccm(t, h, &c, tag, clear)) < 0)
+        return fail(t, r,
+                    r == ERR_DAMAGED
+                        ? "EN 13757-7 mode 10: the tag does not fit (wrong "
+                          "key, or changed on the way)"
+                        : "libcrypto failed",
+                    h->content);
+    memcpy(t->p + h->content, clear, n);
+    t->n = tag;
+    return 0;
+}
+
 /* What else EN 13757-7 numbers, to say what is missing. */
 static const struct {
     int mode;
     const char *text;
 } modes[] = {
-    {2, "EN 13757-7: security mode 2 (DES) is not supported"},
+    {1, "EN 13757-7: security mode 1 is the manufacturer's own"},
+    {2, "EN 13757-7: security mode 2 (DES, IV 0) is not supported"},
     {3, "EN 13757-7: security mode 3 (DES) is not supported"},
     {8, "EN 13757-7: security mode 8 (AES-CTR, CMAC) is not supported"},
     {9, "EN 13757-7: security mode 9 (AES-GCM) is not supported"},
-    {10, "EN 13757-7: security mode 10 (AES-CCM) is not supported"},
     {13, "EN 13757-7: security mode 13 (TLS) is not supported"},
 };
+
+static int refuse_mode(struct mbus_telegram *t, struct mbus_header *h, int mode)
+{
+    for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
+        if (modes[i].mode == mode)
+            return fail(t, ERR_UNSUPPORTED, modes[i].text, h->content);
+    }
+    h->reserved = true;
+    struct str text = arena_printf(
+        t->d->arena, "EN 13757-7: security mode %d is reserved", mode);
+    return fail(t, ERR_UNSUPPORTED, text.p, h->content);
+}
 
 /* On the wire the word was once a signature that meant nothing, so there only
  * the modes we know bind. */
@@ -221,14 +329,9 @@ int mbus_open(struct mbus_telegram *t, struct mbus_header *h)
         h->content++;
         return open_blocks(t, h, mode);
     }
-    if (mode == MODE_CBC)
+    if (mode == MODE_CBC || (mode == MODE_CBC_IV_0 && t->wireless))
         return open_blocks(t, h, mode);
     if (mode == 0 || !t->wireless)
         return check_mac(t, h);
-    for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
-        if (modes[i].mode == mode)
-            return fail(t, ERR_UNSUPPORTED, modes[i].text, h->content);
-    }
-    return fail(t, ERR_UNSUPPORTED, "EN 13757-7: reserved security mode",
-                h->content);
+    return mode == MODE_CCM ? open_ccm(t, h) : refuse_mode(t, h, mode);
 }

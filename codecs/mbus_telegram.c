@@ -118,6 +118,21 @@ static int decode_reversed(struct mbus_telegram *t, const struct mbus_header *h)
     return decode_records(t, h);
 }
 
+/* CI 77: the same for the fixed structure. */
+static int decode_fixed_reversed(struct mbus_telegram *t,
+                                 const struct mbus_header *h)
+{
+    static const struct {
+        uint8_t at, size;
+    } fields[] = {{0, 4}, {6, 2}, {8, 4}, {12, 4}};
+
+    for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
+        if (h->content + fields[i].at + fields[i].size <= t->n)
+            reverse(t->p + h->content + fields[i].at, fields[i].size);
+    }
+    return mbus_fixed(t, h->content);
+}
+
 /* Signature of the record list, checksum of the full frame, data alone. */
 static int decode_compact(struct mbus_telegram *t, const struct mbus_header *h)
 {
@@ -203,10 +218,18 @@ static int decode_nothing(struct mbus_telegram *t, const struct mbus_header *h)
     return 0;
 }
 
+/* No standard says what it means: kept for those who know. */
 static int decode_opaque(struct mbus_telegram *t, const struct mbus_header *h)
 {
-    return mark(t, mbus_add_manufacturer(t->d, t->p + h->content,
-                                         t->n - h->content, h->content));
+    int r = mbus_add_manufacturer(t->d, t->p + h->content, t->n - h->content,
+                                  h->content);
+    struct str text =
+        arena_printf(t->d->arena,
+                     "EN 13757-3 CI %02X: manufacturer specific, no standard "
+                     "tells its content",
+                     t->p[h->ci]);
+
+    return r < 0 ? r : fail(t, ERR_UNSUPPORTED, text.p, h->ci);
 }
 
 static int decode_fixed(struct mbus_telegram *t, const struct mbus_header *h)
@@ -237,19 +260,37 @@ static const struct ci_row {
     {0x74, 0x74, ANY_LINK, SHORT_HEADER, decode_alarm, NULL},
     {0x75, 0x75, ANY_LINK, LONG_HEADER, decode_alarm, NULL},
     {0x76, 0x76, WIRE, LONG_HEADER, decode_reversed, NULL},
+    {0x77, 0x77, WIRE, NO_HEADER, decode_fixed_reversed, NULL},
     {0x78, 0x78, ANY_LINK, NO_HEADER, decode_records, NULL},
     {0x79, 0x79, ANY_LINK, NO_HEADER, decode_compact, NULL},
     {0x7A, 0x7A, ANY_LINK, SHORT_HEADER, decode_records, NULL},
     {0x7B, 0x7B, ANY_LINK, SHORT_HEADER, decode_compact, NULL},
+    {0x80, 0x80, ANY_LINK, LONG_HEADER, decode_nothing, NULL},
     {0x8A, 0x8A, ANY_LINK, SHORT_HEADER, decode_nothing, NULL},
     {0x8B, 0x8B, ANY_LINK, LONG_HEADER, decode_nothing, NULL},
     {0xA0, 0xB7, ANY_LINK, NO_HEADER, decode_opaque, NULL},
-    {0x50, 0x68, ANY_LINK, NO_HEADER, NULL,
+    {0x00, 0x1F, ANY_LINK, NO_HEADER, NULL,
+     "EN 13757-3 CI 00 to 1F: a segment of a DLMS message, not M-Bus records"},
+    {0x50, 0x65, ANY_LINK, NO_HEADER, NULL,
      "EN 13757-3 CI: a command to a meter, not an answer"},
+    {0x66, 0x68, ANY_LINK, NO_HEADER, NULL,
+     "EN 13757-3 CI 66 to 68: which application is selected, no readings"},
+    {0x6C, 0x6D, ANY_LINK, NO_HEADER, NULL,
+     "EN 13757-3 CI 6C, 6D: clock synchronisation, a command to a meter"},
     {0x7C, 0x7D, ANY_LINK, NO_HEADER, NULL,
      "EN 13757-3 CI 7C, 7D: COSEM content is not supported"},
     {0x7E, 0x7F, ANY_LINK, NO_HEADER, NULL,
-     "EN 13757-3 CI 7E, 7F: SML content is not supported"},
+     "EN 13757-3 CI 7E, 7F: OBIS and SML content is not supported"},
+    {0x81, 0x89, ANY_LINK, NO_HEADER, NULL,
+     "EN 13757-3 CI 81 to 89: network layer is not supported"},
+    {0x8C, 0x8F, ANY_LINK, NO_HEADER, NULL,
+     "EN 13757-4 CI 8C to 8F: a second extended link layer"},
+    {0xB8, 0xBF, ANY_LINK, NO_HEADER, NULL,
+     "EN 13757-3 CI B8 to BF: baud rate, a command to a meter"},
+    {0xC0, 0xC2, ANY_LINK, NO_HEADER, NULL,
+     "EN 13757-3 CI C0 to C2: image transfer, no readings"},
+    {0xC3, 0xC5, ANY_LINK, NO_HEADER, NULL,
+     "EN 13757-3 CI C3 to C5: security information, no readings"},
     {0},
 };
 
@@ -266,13 +307,13 @@ static const struct ci_row *find_row(uint8_t ci, bool wireless)
 
 /* Identification, manufacturer, version and device type in front of access
  * number, status and configuration: the long header has both halves. */
-static int read_header(struct mbus_telegram *t, size_t at,
+static int read_header(struct mbus_telegram *t, size_t ci,
                        const struct ci_row *row, struct mbus_header *h)
 {
-    uint8_t *p = t->p + at;
+    uint8_t *p = t->p + ci + 1;
 
-    *h = (struct mbus_header){.meter = t->sender,
-                              .content = at + (size_t)row->header};
+    *h = (struct mbus_header){
+        .meter = t->sender, .ci = ci, .content = ci + 1 + (size_t)row->header};
     if (h->content > t->n)
         return fail(t, ERR_SHORT, "EN 13757-3: header cut off", t->n);
     if (row->header == LONG_HEADER) {
@@ -295,6 +336,28 @@ static int read_header(struct mbus_telegram *t, size_t at,
     return 0;
 }
 
+/* Under a security mode that is reserved, as old meters send it: what reads as
+ * nothing but good records is shown beside the error, for a person to judge. */
+static void show_clear(struct mbus_telegram *t, const struct ci_row *row,
+                       const struct mbus_header *h)
+{
+    struct decoded *d = t->d;
+    const char *error = d->error;
+    uint32_t offset = d->error_offset;
+    bool good = row->content == decode_records;
+
+    t->unprotected = true;
+    good = good && decode_records(t, h) == 0;
+    for (uint32_t i = 0; i < d->n_measurements; i++)
+        good = good && d->measurements[i].quantity != Q_UNKNOWN &&
+               !(d->measurements[i].quality & QUALITY_INVALID);
+    if (!good)
+        d->n_measurements = 0;
+    d->format = (struct str){0};
+    d->error = error;
+    d->error_offset = offset;
+}
+
 int mbus_telegram(struct mbus_telegram *t, size_t at)
 {
     struct mbus_header h;
@@ -311,12 +374,15 @@ int mbus_telegram(struct mbus_telegram *t, size_t at)
     if (!row || row->refusal)
         return fail(t, ERR_UNSUPPORTED,
                     row ? row->refusal : "EN 13757-3 CI: reserved", at);
-    if ((r = read_header(t, at + 1, row, &h)) < 0)
+    if ((r = read_header(t, at, row, &h)) < 0)
         return r;
     if ((t->wireless || row->header == LONG_HEADER) &&
         (r = mbus_identify(t->d, &h.meter)) < 0)
         return r;
-    if ((r = mbus_status(t->d, h.status)) < 0 || (r = mbus_open(t, &h)) < 0)
+    if ((r = mbus_status(t->d, h.status)) < 0)
         return r;
-    return row->content(t, &h);
+    r = mbus_open(t, &h);
+    if (r < 0 && h.reserved)
+        show_clear(t, row, &h);
+    return r < 0 ? r : row->content(t, &h);
 }

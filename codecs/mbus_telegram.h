@@ -43,7 +43,9 @@ struct mbus_header {
     struct mbus_address meter;
     uint8_t access, status;
     uint16_t config;
-    size_t content; /* offset of what follows */
+    size_t ci;      /* offset of the CI field */
+    size_t content; /* of what follows the header */
+    bool reserved;  /* the security mode is one that no standard explains */
 };
 
 /* Decodes from the CI field at `at` to the end. */

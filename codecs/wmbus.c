@@ -283,6 +283,39 @@ static const struct codec_vector vectors[] = {
             "10071004609B3A99E367F499D6FD3C03019B65",
      .key = WRONG_KEY,
      .err = ERR_DAMAGED},
+    {.name = "mode 4: IV 0",
+     .hex = "1E442D2C785634121B167A2A0010043E3F04B27F678DFFB875D4C6D0694CD7",
+     .key = KEY,
+     .expect = "water; serial 12345678; manufacturer KAM; volume 7.704 m3; "
+               "flow-temperature 21 Cel"},
+    {.name = "mode 10, tag of 8 bytes",
+     .hex = "26442D2C785634121B167A2A00FF2A1001010000002AC102AA29BFA9918455C08A"
+            "21CDBB5ACBE6",
+     .key = KEY,
+     .expect = "water; serial 12345678; manufacturer KAM; volume 7.704 m3; "
+               "flow-temperature 21 Cel"},
+    {.name = "mode 10, a bit of the header changed",
+     .hex = "26442D2C785634121B167A2A04FF2A1001010000002AC102AA29BFA9918455C08A"
+            "21CDBB5ACBE6",
+     .key = KEY,
+     .err = ERR_DAMAGED},
+    {.name = "mode 10, wrong key",
+     .hex = "26442D2C785634121B167A2A00FF2A1001010000002AC102AA29BFA9918455C08A"
+            "21CDBB5ACBE6",
+     .key = WRONG_KEY,
+     .err = ERR_DAMAGED},
+    {.name = "mode 10 without key",
+     .hex = "26442D2C785634121B167A2A00FF2A1001010000002AC102AA29BFA9918455C08A"
+            "21CDBB5ACBE6",
+     .err = ERR_UNKNOWN},
+    {.name = "mode 10, partial encryption",
+     .hex = "26442D2C785634121B167A2A00102A1001010000002AC102AA29BFA9918455C08A"
+            "21CDBB5ACBE6",
+     .key = KEY,
+     .err = ERR_UNSUPPORTED},
+    {.name = "reserved mode",
+     .hex = "18442D2C785634121B167A2A00101D0413181E0000025B1500",
+     .err = ERR_UNSUPPORTED},
     {.name = "mode 8",
      .hex = "1E442D2C785634121B167A2A0010082F2F0413181E0000025B15002F2F2F2F",
      .key = KEY,
@@ -328,8 +361,7 @@ static const struct codec_vector vectors[] = {
      .expect = "water; serial 12345678; manufacturer KAM"},
     {.name = "manufacturer CI field",
      .hex = "0E442D2C785634121B16A0DEADBEEF",
-     .expect =
-         "water; serial 12345678; manufacturer KAM; manufacturer deadbeef"},
+     .err = ERR_UNSUPPORTED},
     {.name = "command to a meter",
      .hex = "0E442D2C785634121B165A2A000000",
      .err = ERR_UNSUPPORTED},
