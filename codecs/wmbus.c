@@ -70,6 +70,50 @@ static size_t origin_of(const struct origin *o, size_t at)
     return o->skipped + at + CRC * crcs;
 }
 
+/* Frame format A whose L alone was damaged: its length then fits by chance that
+ * of a frame without CRCs. */
+static bool lost_length(const uint8_t *p, size_t n, uint8_t *scratch,
+                        uint8_t *out)
+{
+    size_t bad;
+
+    memcpy(scratch, p, n);
+    for (unsigned l = L_MIN; l < n && l <= UINT8_MAX; l++) {
+        scratch[0] = (uint8_t)l;
+        if (size_a(l) == n && crc_fits(scratch, HEAD) &&
+            strip(scratch, n, HEAD, BLOCK_A, out, &bad) == l + 1)
+            return true;
+    }
+    return false;
+}
+
+/* n bytes from L on: frame format B if its CRCs fit, else one whose CRCs the
+ * gateway took out - unless the synchronisation word says that they are there.
+ */
+static int read_b(struct mbus_telegram *t, const uint8_t *p, size_t n,
+                  struct origin *o)
+{
+    size_t bad = 0;
+    uint8_t *scratch = arena_alloc(t->d->arena, n);
+
+    if (!scratch)
+        return fail(t->d, ERR_FULL, "frame too long", 0);
+    if (lost_length(p, n, scratch, t->p))
+        return fail(t->d, ERR_DAMAGED, "EN 13757-4 L: does not fit the CRCs",
+                    o->skipped);
+    t->n = strip(p, n, BLOCK_B - CRC, BLOCK_B - CRC, t->p, &bad);
+    if (t->n > HEAD) {
+        o->first = o->rest = BLOCK_B - CRC;
+        return 0;
+    }
+    if (o->skipped)
+        return fail(t->d, ERR_DAMAGED, "EN 13757-4: CRC of the block",
+                    o->skipped + bad);
+    t->n = n;
+    memcpy(t->p, p, n);
+    return 0;
+}
+
 /* The frame from L on without link checksums into t->p. */
 static int read_link(const struct codec_input *in, struct mbus_telegram *t,
                      struct origin *o)
@@ -90,26 +134,18 @@ static int read_link(const struct codec_input *in, struct mbus_telegram *t,
                     in->payload.n);
     if (!(t->p = arena_alloc(t->d->arena, n)))
         return fail(t->d, ERR_FULL, "frame too long", 0);
-    t->n = want;
-    if (n == size_a(p[0])) {
-        o->first = HEAD;
-        o->rest = BLOCK_A;
-        return strip(p, n, HEAD, BLOCK_A, t->p, &bad) == want
-                   ? 0
-                   : fail(t->d, ERR_DAMAGED, "EN 13757-4: CRC of the block",
-                          bad);
-    }
-    if (n != want)
+    if (n == want)
+        return read_b(t, p, n, o);
+    if (n != size_a(p[0]))
         return fail(t->d, ERR_FORMAT, "EN 13757-4 L: the frame is longer",
                     o->skipped + want);
-    t->n = strip(p, n, BLOCK_B - CRC, BLOCK_B - CRC, t->p, &bad);
-    if (t->n > HEAD) {
-        o->first = o->rest = BLOCK_B - CRC;
-        return 0;
-    }
-    t->n = want; /* no CRC: the gateway took them out */
-    memcpy(t->p, p, n);
-    return 0;
+    t->n = want;
+    o->first = HEAD;
+    o->rest = BLOCK_A;
+    return strip(p, n, HEAD, BLOCK_A, t->p, &bad) == want
+               ? 0
+               : fail(t->d, ERR_DAMAGED, "EN 13757-4: CRC of the block",
+                      o->skipped + bad);
 }
 
 /* Extended link layers (CI 8C to 8F): bytes behind the CI field, and where the
@@ -380,7 +416,7 @@ static const struct codec_vector vectors[] = {
 const struct codec codec_wmbus = {
     .abi = CODEC_ABI,
     .name = "wmbus",
-    .version = 1,
+    .version = 2,
     .title = "Wireless M-Bus and OMS, frame formats A and B",
     .source = "EN 13757-4, EN 13757-3, EN 13757-7; OMS volume 2",
     .medium = MEDIUM_OTHER,

@@ -120,7 +120,7 @@ static void truncated_records_are_quarantined_with_clause_and_byte(void **state)
     struct frame f = uplink("0102030405060708", "1e04068fa101");
     run(&f);
     expect_fate(FATE_QUARANTINED, "decode_failed");
-    assert_non_null(strstr(item.detail.p, "codec elvaco-cmi41 v1: "));
+    assert_non_null(strstr(item.detail.p, "codec elvaco-cmi41 v2: "));
     assert_non_null(strstr(item.detail.p, "at byte "));
     assert_non_null(strstr(item.detail.p, "ERR_SHORT"));
 }
