@@ -3,6 +3,7 @@ room(server/base
   SOURCES err.c str.c mem.c arena.c buf.c hex.c decimal.c clock.c log.c json.c
           framer.c hash.c conf.c
   NEEDS PkgConfig::sodium PkgConfig::isal)
+room(server/vault SOURCES seal.c master.c vault.c USES base NEEDS PkgConfig::sodium)
 room(server/loop SOURCES loop.c USES base NEEDS PkgConfig::uv)
 room(schema
   SOURCES obis.c unit.c quantity.c event.c event_code.c frame.c reading.c normalise.c
@@ -32,7 +33,7 @@ room(ingest/bridge SOURCES bridge.c broker.c USES base loop ingest NEEDS ${PAHO_
 room(server/pipeline
   SOURCES feed.c stage.c capture.c backlog.c pipeline.c replay.c strangers.c
           reconcile.c examine.c
-  USES ingest codecs timesvc schema store)
+  USES ingest codecs timesvc schema store vault)
 room(server/api
   SOURCES api.c auth.c list.c meters.c readings.c frames.c ledger.c gaps.c
           quarantine.c health.c
@@ -40,5 +41,6 @@ room(server/api
 room(server/cli
   SOURCES cli.c settings.c db.c table.c migrate_cmd.c tenant_cmd.c
           integration_cmd.c meter_cmd.c codecs_cmd.c decode_cmd.c trace_cmd.c
-          replay_cmd.c ledger_cmd.c gaps_cmd.c quarantine_cmd.c boot.c metrics.c serve.c
-  USES api pipeline bridge)
+          replay_cmd.c ledger_cmd.c gaps_cmd.c quarantine_cmd.c secrets.c
+          keys_cmd.c boot.c metrics.c serve.c
+  USES api pipeline bridge vault)

@@ -47,6 +47,13 @@ static const struct cli_command commands[] = {
      "nothing."},
     {"meter list", "", 0, 0, meter_list_args, cmd_meter_list,
      "List a tenant's meters."},
+    {"keys init", "", 0, 0, no_args, cmd_keys_init,
+     "Make the master key that seals all secrets (keys.master_file)."},
+    {"keys rotate", "", 0, 0, keys_rotate_args, cmd_keys_rotate,
+     "Replace the master key, or a tenant's key, and seal anew what was under"
+     " it. May be interrupted and called again."},
+    {"keys seal", "", 0, 0, no_args, cmd_keys_seal,
+     "Seal what an earlier version left in clear (serve does it too)."},
     {"codecs list", "", 0, 0, no_args, cmd_codecs_list, "List codecs."},
     {"codecs check", "", 0, 0, no_args, cmd_codecs_check,
      "Run every codec's test vectors on this machine."},

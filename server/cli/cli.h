@@ -49,7 +49,7 @@ extern const struct cli_arg no_args[], codecs_args[], migrate_args[],
     integration_list_args[], integration_name_args[], meter_add_args[],
     meter_import_args[], meter_list_args[], trace_args[], replay_args[],
     ledger_args[], gaps_args[], quarantine_list_args[], config_args[],
-    decode_args[];
+    decode_args[], keys_rotate_args[];
 int cmd_serve(struct cli *c);
 int cmd_bridge(struct cli *c);
 int cmd_migrate(struct cli *c);
@@ -65,6 +65,9 @@ int cmd_integration_remove(struct cli *c);
 int cmd_meter_add(struct cli *c);
 int cmd_meter_import(struct cli *c);
 int cmd_meter_list(struct cli *c);
+int cmd_keys_init(struct cli *c);
+int cmd_keys_rotate(struct cli *c);
+int cmd_keys_seal(struct cli *c);
 int cmd_codecs_list(struct cli *c);
 int cmd_codecs_check(struct cli *c);
 int cmd_codecs_show(struct cli *c);

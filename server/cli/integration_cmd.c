@@ -3,7 +3,7 @@
  * remove. A running server notices by itself.
  */
 #include "server/base/mem.h"
-#include "server/cli/db.h"
+#include "server/cli/secrets.h"
 #include "server/cli/table.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,18 +64,30 @@ static int check_url(const char *kind, const char *url)
     return 0;
 }
 
+/* Sealed, as the row's own secret. */
+static int put_password(const struct cli *c, PGconn *pq, int32_t tenant,
+                        const char *integration, const char *password)
+{
+    struct secret_name name = {tenant, "integration", atoll(integration),
+                               "password"};
+    struct vault *v = secrets_open(c, pq, true);
+    int status = v ? secrets_put(pq, v, &name, str_of(password)) : -1;
+
+    vault_free(v);
+    return status;
+}
+
 static int add(struct cli *c, PGconn *pq, const char *password)
 {
     const struct cli_arg *a = integration_args;
     const char *bridges = cli_get(c, a, "bridges");
     const char *prefix = cli_get(c, a, "topic-prefix");
     char id[16];
-    const char *values[12] = {id,
+    const char *values[10] = {id,
                               cli_get(c, a, "name"),
                               cli_get(c, a, "kind"),
                               cli_get(c, a, "url"),
                               cli_get(c, a, "username"),
-                              password,
                               cli_get(c, a, "ca-file"),
                               cli_get(c, a, "cert-file"),
                               cli_get(c, a, "key-file"),
@@ -85,19 +97,29 @@ static int add(struct cli *c, PGconn *pq, const char *password)
     if (tenant < 0)
         return 1;
     snprintf(id, sizeof id, "%d", tenant);
+    PQclear(db_query(pq, "BEGIN", 0, NULL));
     PGresult *r = db_query(
         pq,
         "INSERT INTO integration (tenant_id, name, kind, url, username,"
-        " password, ca_file, cert_file, key_file, topic_prefix, bridges)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+        " ca_file, cert_file, key_file, topic_prefix, bridges)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
         " RETURNING integration_id, name, kind, url",
-        11, values);
-    if (r && cli_get(c, a, "json"))
+        10, values);
+    bool sealed =
+        r && (!password ||
+              put_password(c, pq, tenant, PQgetvalue(r, 0, 0), password) == 0);
+    PGresult *end = sealed ? db_query(pq, "COMMIT", 0, NULL) : NULL;
+    if (!end) {
+        PQclear(r);
+        return 1;
+    }
+    PQclear(end);
+    if (cli_get(c, a, "json"))
         table_json(r, "integrations");
-    else if (r)
+    else
         printf("integration %s has id %s\n", values[1], PQgetvalue(r, 0, 0));
     PQclear(r);
-    return r ? 0 : 1;
+    return 0;
 }
 
 int cmd_integration_add(struct cli *c)
@@ -113,6 +135,8 @@ int cmd_integration_add(struct cli *c)
     PGconn *pq = db_open(c, DB_SERVER);
     int status = pq ? add(c, pq, password) : 1;
     PQfinish(pq);
+    if (password)
+        explicit_bzero(password, strlen(password));
     free(password);
     return status;
 }

@@ -4,7 +4,7 @@
  */
 #include "ingest/directory.h"
 #include "server/cli/boot.h"
-#include "server/cli/db.h"
+#include "server/cli/secrets.h"
 #include "server/pipeline/feed.h"
 #include "server/pipeline/replay.h"
 #include <stdio.h>
@@ -23,6 +23,7 @@ struct replay_run {
     struct pg_pool *pool;
     struct store_writer *writer;
     struct directory *directory;
+    struct vault *vault;
     struct feed *feed;
     struct boot *boot;
     struct replay *replay;
@@ -117,6 +118,8 @@ static int run(struct replay_run *x, const struct settings *s)
                            (int)s->database_connect_s,
                            60000,
                            100};
+    if (!(x->vault = secrets_vault(s, false)))
+        return 1;
     uv_loop_init(&x->loop);
     x->directory = directory_new();
     pg_pool_new(&x->loop, &o, &x->pool);
@@ -124,7 +127,8 @@ static int run(struct replay_run *x, const struct settings *s)
         &x->loop, s->database_url, s->database_role, (int)s->database_connect_s,
         s->dedup_window_s, &(struct store_writer_events){on_up, on_down, x});
     x->o.codec_ids = x->codec_ids;
-    x->feed = feed_new(&x->loop, x->pool, x->directory, on_loaded, x);
+    x->feed = feed_new(&x->loop, x->pool, x->directory, x->vault,
+                       s->keys_master_file, on_loaded, x);
     x->boot = boot_start(&x->loop, x->pool, NULL, s->dedup_window_s,
                          x->codec_ids, on_booted, x);
     uv_run(&x->loop, UV_RUN_DEFAULT);
@@ -134,6 +138,7 @@ static int run(struct replay_run *x, const struct settings *s)
     uv_run(&x->loop, UV_RUN_DEFAULT); /* closing handles */
     uv_loop_close(&x->loop);
     directory_free(x->directory);
+    vault_free(x->vault);
     return x->status;
 }
 

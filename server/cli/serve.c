@@ -13,6 +13,7 @@
 #include "server/cli/boot.h"
 #include "server/cli/cli.h"
 #include "server/cli/metrics.h"
+#include "server/cli/secrets.h"
 #include "server/loop/loop.h"
 #include "server/pipeline/examine.h"
 #include "server/pipeline/feed.h"
@@ -24,6 +25,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -42,6 +44,7 @@ struct server {
     char program[4096];
     struct journal *journal;
     struct directory *directory;
+    struct vault *vault;
     struct pg_pool *pool;
     struct store_watch *watch;
     struct feed *feed;
@@ -301,6 +304,17 @@ static int open_journal(struct server *v)
     return 0;
 }
 
+/* No core file: it would hold keys (their own pages are not dumped anyway). */
+static int open_vault(struct server *v)
+{
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    v->vault = secrets_vault(v->s, false);
+    if (v->vault && !vault_ready(v->vault))
+        log_info("no master key: secrets can neither be sealed nor opened",
+                 "keys.master_file=%s", v->s->keys_master_file);
+    return v->vault ? 0 : 1;
+}
+
 static int open_http(struct server *v)
 {
     const struct settings *s = v->s;
@@ -377,7 +391,8 @@ static void open_database(struct server *v)
                                     (int)s->database_connect_s,
                                     s->dedup_window_s, v->codec_ids, v->books,
                                     v->pool, v->directory, v->pipeline});
-    v->feed = feed_new(&v->loop, v->pool, v->directory, on_loaded, v);
+    v->feed = feed_new(&v->loop, v->pool, v->directory, v->vault,
+                       s->keys_master_file, on_loaded, v);
     v->watch = store_watch_new(&v->loop, s->database_url, s->database_role,
                                (int)s->database_connect_s, on_changed, v);
     v->boot = boot_start(&v->loop, v->pool, v->journal, s->dedup_window_s,
@@ -405,6 +420,7 @@ static void free_rooms(struct server *v)
     boot_free(v->boot);
     uv_run(&v->loop, UV_RUN_DEFAULT); /* handles that close by themselves */
     directory_free(v->directory);
+    vault_free(v->vault);
     admit_keep_books(NULL);
     ledger_free(v->books);
     uv_loop_close(&v->loop);
@@ -424,7 +440,7 @@ int cmd_serve(struct cli *c)
         return cli_fail("libsodium cannot start");
     uv_loop_init(&v.loop);
     log_info("headend starts", "version=%s pid=%d", HEADEND_VERSION, getpid());
-    if (open_journal(&v) != 0)
+    if (open_vault(&v) != 0 || open_journal(&v) != 0)
         return 1;
     open_database(&v);
     if (open_http(&v) != 0 || open_ingest(&v) != 0)

@@ -69,6 +69,10 @@ const struct conf_option settings_options[] = {
      " the last journal.sync_interval may not (they survive a crash)."},
     {"journal.sync_interval", CONF_INT, FIELD(journal_interval_ms), "ms", "50",
      1, 60000, NULL, "Longest time between syncs with journal.sync=interval."},
+    {"keys.master_file", CONF_TEXT, FIELD(keys_master_file), NULL,
+     "var/master.key", 0, 1000, NULL,
+     "File with the master key that seals all secrets (`headend keys init`);"
+     " HEADEND_MASTER_KEY, the key itself, goes before it."},
     {"dedup.window", CONF_INT, FIELD(dedup_window_s), "s", "86400", 60,
      31536000, NULL,
      "How far apart, by the network's time, two equal frames of one device"

@@ -21,6 +21,7 @@ struct settings {
     int64_t journal_segment, journal_quota, journal_interval_ms;
     int journal_sync;
     char *codecs_dir;
+    char *keys_master_file;
     int64_t dedup_window_s, batch_frames, batch_bytes;
     int log_level;
 };

@@ -1,6 +1,7 @@
 /*
- * feed.c - one round: meters_start -> meter_row ... -> meters_done ->
- * integration_row ... -> integrations_done. A failed round is tried again.
+ * feed.c - one round: the steps below, one query each -> loaded. When a master
+ * key is missing, the file is read again and the steps begin once more. A
+ * failed round is tried again.
  */
 #include "server/pipeline/feed.h"
 #include "schema/frame.h"
@@ -8,31 +9,158 @@
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/loop/loop.h"
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { RETRY_MS = 500 };
+
+/* What was read up to where; the next round asks from there on. */
+struct mark {
+    char since[24], upto[24]; /* xid8 */
+};
+
 struct feed {
+    uv_loop_t *loop;
     struct pg_pool *pool;
     struct directory *directory;
+    struct vault *vault;
+    const char *master_file;
     void (*loaded)(void *);
     void *arg;
     struct ticker *soon;
-    char since[24], upto[24]; /* xid8: what the next, this round began with */
-    uint64_t began;           /* `since` of the last round */
-    uint32_t meters;
+    struct mark meters;
+    uint64_t began; /* `since` of the last round */
+    uint32_t news;  /* rows that it brought */
+    int step;
     bool running, again, first_done, stopped;
+    bool missing; /* a master key that the database names is not here ... */
+    bool reread;  /* ... although this round has read the file again */
+    struct masters *fresh;
+    int fresh_err;
     struct integration *list;
     uint32_t n, cap;
 };
 
-enum { RETRY_MS = 500 };
-
-static void meters_start(void *arg);
+static void step_start(struct feed *f);
 
 static const char *cell(const PGresult *res, int row, int column)
 {
     return PQgetisnull(res, row, column) ? NULL : PQgetvalue(res, row, column);
 }
+
+/* ---- what is sealed ---- */
+
+/* Bytes of a column; 0 when it is NULL or too long. */
+static size_t bytes_of_cell(const PGresult *res, int row, int column,
+                            uint8_t *out, size_t cap)
+{
+    const char *text = cell(res, row, column);
+    int n = text && *text ? hex_decode(str_of(text + 2), out, cap) : 0;
+
+    return n > 0 ? (size_t)n : 0;
+}
+
+static void tenant_key_row(void *arg, const PGresult *res, int row)
+{
+    static struct log_limit told;
+    struct feed *f = arg;
+    uint8_t sealed[VAULT_KEY + SEAL_EXTRA];
+    size_t n = bytes_of_cell(res, row, 3, sealed, sizeof sealed);
+    int err = vault_put_tenant_key(
+        f->vault, atoi(PQgetvalue(res, row, 0)), atoi(PQgetvalue(res, row, 1)),
+        PQgetvalue(res, row, 2), (struct str){(char *)sealed, n});
+
+    f->missing |= err == ERR_UNKNOWN;
+    if (err < 0 && f->reread && log_allowed(&told))
+        log_error("tenant key does not open",
+                  "tenant=%s master=%s err=%s keys.master_file=%s",
+                  PQgetvalue(res, row, 0), PQgetvalue(res, row, 2),
+                  err_name(err), f->master_file);
+}
+
+/* The clear bytes' count, or an error that was told. */
+static int open_cell(struct feed *f, const struct secret_name *name,
+                     const PGresult *res, int row, int key_no, int sealed,
+                     uint8_t *out, size_t cap)
+{
+    static struct log_limit told;
+    uint8_t bytes[SECRET_MAX + SEAL_EXTRA];
+    size_t n = bytes_of_cell(res, row, sealed, bytes, sizeof bytes);
+    int r = vault_open(f->vault, name, atoi(PQgetvalue(res, row, key_no)),
+                       (struct str){(char *)bytes, n}, out, cap);
+
+    if (r < 0 && log_allowed(&told))
+        log_error("secret does not open", "tenant=%d of=%s id=%lld err=%s",
+                  name->tenant_id, name->owner, (long long)name->row,
+                  err_name(r));
+    return r;
+}
+
+static void sealed_done(void *arg, const struct pg_outcome *o)
+{
+    (void)arg;
+    if (o->err == ERR_DATABASE) /* the next round tries again */
+        log_warning("password not sealed", "error=%s", o->error);
+}
+
+/* One that an earlier version left in clear. */
+static void seal_password(struct feed *f, int32_t tenant, const char *row,
+                          const char *password)
+{
+    static struct log_limit told;
+    struct secret_name name = {tenant, "integration", atoll(row), "password"};
+    struct sealed s;
+    char id[16], key_no[16];
+
+    if (vault_seal(f->vault, &name, str_of(password), &s) < 0) {
+        if (log_allowed(&told))
+            log_warning("password stands in clear in the database",
+                        "tenant=%d integration=%s hint=\"make a master key: "
+                        "headend keys init\"",
+                        tenant, row);
+        return;
+    }
+    snprintf(id, sizeof id, "%d", tenant);
+    snprintf(key_no, sizeof key_no, "%d", s.key_no);
+    pg_call(f->pool,
+            &(struct pg_call){
+                .tenant_id = tenant,
+                .write = true,
+                .sql = "WITH taken AS (UPDATE integration SET password = NULL"
+                       " WHERE tenant_id = $1::int"
+                       " AND integration_id = $2::bigint"
+                       " AND password IS NOT NULL RETURNING 1)"
+                       " SELECT secret_put($1::int, 'integration', $2::bigint,"
+                       " 'password', $3::int, $4::bytea, $5, $6::bytea,"
+                       " $7::bytea) FROM taken",
+                .n = 7,
+                .values = {id, row, key_no, s.secret, s.master, s.tenant_key,
+                           s.check},
+                .done = sealed_done});
+    sealed_free(&s);
+}
+
+/* NULL where there is none, or none that opens. */
+static char *password_of(struct feed *f, const PGresult *res, int row,
+                         int32_t tenant)
+{
+    const char *clear = cell(res, row, 6);
+    struct secret_name name = {tenant, "integration",
+                               atoll(PQgetvalue(res, row, 1)), "password"};
+    char text[SECRET_MAX + 1];
+
+    if (clear)
+        seal_password(f, tenant, PQgetvalue(res, row, 1), clear);
+    if (clear || !cell(res, row, 14))
+        return mem_strdup(clear);
+    int n = open_cell(f, &name, res, row, 14, 15, (uint8_t *)text, SECRET_MAX);
+    char *password = n < 0 ? NULL : mem_strndup(text, (size_t)n);
+    sodium_memzero(text, sizeof text);
+    return password;
+}
+
+/* ---- meters and integrations ---- */
 
 static void meter_row(void *arg, const PGresult *res, int row)
 {
@@ -44,8 +172,9 @@ static void meter_row(void *arg, const PGresult *res, int row)
                             .zone = PQgetvalue(res, row, 5)};
 
     hex_eui(str_of(PQgetvalue(res, row, 2)), &m.dev_eui);
-    snprintf(f->upto, sizeof f->upto, "%s", PQgetvalue(res, row, 7));
-    f->meters++;
+    snprintf(f->meters.upto, sizeof f->meters.upto, "%s",
+             PQgetvalue(res, row, 7));
+    f->news++;
     if (*PQgetvalue(res, row, 6) == 't')
         directory_drop_meter(f->directory, m.tenant_id, m.meter_id);
     else
@@ -62,18 +191,19 @@ static enum integration_kind kind_of(const char *name)
 static void integration_row(void *arg, const PGresult *res, int row)
 {
     struct feed *f = arg;
+    int32_t tenant = atoi(PQgetvalue(res, row, 0));
     if (f->n == f->cap) {
         f->cap = f->cap ? 2 * f->cap : 8;
         f->list = mem_grow(f->list, f->cap, sizeof *f->list);
     }
     f->list[f->n++] =
-        (struct integration){.tenant_id = atoi(PQgetvalue(res, row, 0)),
+        (struct integration){.tenant_id = tenant,
                              .integration_id = atoi(PQgetvalue(res, row, 1)),
                              .name = mem_strdup(cell(res, row, 2)),
                              .kind = kind_of(PQgetvalue(res, row, 3)),
                              .url = mem_strdup(cell(res, row, 4)),
                              .username = mem_strdup(cell(res, row, 5)),
-                             .password = mem_strdup(cell(res, row, 6)),
+                             .password = password_of(f, res, row, tenant),
                              .ca_file = mem_strdup(cell(res, row, 7)),
                              .cert_file = mem_strdup(cell(res, row, 8)),
                              .key_file = mem_strdup(cell(res, row, 9)),
@@ -81,6 +211,47 @@ static void integration_row(void *arg, const PGresult *res, int row)
                              .bridges = atoi(PQgetvalue(res, row, 11)),
                              .enabled = *PQgetvalue(res, row, 12) == 't',
                              .revision = atoll(PQgetvalue(res, row, 13))};
+}
+
+static void list_free(struct feed *f)
+{
+    for (uint32_t i = 0; i < f->n; i++) {
+        struct integration *x = &f->list[i];
+        char *texts[] = {x->name,     x->url,         x->username,
+                         x->password, x->ca_file,     x->cert_file,
+                         x->key_file, x->topic_prefix};
+        for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++)
+            free(texts[t]);
+    }
+    free(f->list);
+    f->list = NULL;
+    f->n = f->cap = 0;
+}
+
+/* ---- a round ---- */
+
+static const struct feed_step {
+    const char *sql;
+    size_t mark; /* of the struct mark that is its parameter; 0: none */
+    pg_row_fn *row;
+} steps[] = {
+    {"SELECT tenant_id, key_no, master, sealed FROM directory_tenant_keys()", 0,
+     tenant_key_row},
+    {"SELECT tenant_id, meter_id, coalesce(dev_eui, ''), serial, codec,"
+     " timezone, removed, upto FROM directory_meters($1::xid8)",
+     offsetof(struct feed, meters), meter_row},
+    {"SELECT i.tenant_id, i.integration_id, i.name, i.kind, i.url, i.username,"
+     " i.password, i.ca_file, i.cert_file, i.key_file, i.topic_prefix,"
+     " i.bridges, i.enabled, i.revision, p.key_no, p.sealed"
+     " FROM directory_integrations() i"
+     " LEFT JOIN directory_passwords() p USING (integration_id)",
+     0, integration_row},
+};
+enum { STEPS = sizeof steps / sizeof steps[0] };
+
+static struct mark *mark_of(struct feed *f, const struct feed_step *s)
+{
+    return s->mark ? (struct mark *)((char *)f + s->mark) : NULL;
 }
 
 static void round_end(struct feed *f, const struct pg_outcome *o)
@@ -100,106 +271,133 @@ static void round_end(struct feed *f, const struct pg_outcome *o)
     }
 }
 
-static void integrations_done(void *arg, const struct pg_outcome *o)
+static void round_done(struct feed *f)
 {
-    struct feed *f = arg;
-    if (o->err == 0) {
-        f->began = strtoull(f->since, NULL, 10);
-        snprintf(f->since, sizeof f->since, "%s", f->upto);
-        directory_put_integrations(f->directory, f->list, f->n);
-        f->list = NULL;
-        f->n = f->cap = 0;
-        if (!f->first_done)
-            log_info("directory loaded", "meters=%u",
-                     directory_meters(f->directory));
-        f->first_done = true;
-        f->loaded(f->arg);
+    f->began = strtoull(f->meters.since, NULL, 10);
+    for (int i = 0; i < STEPS; i++) {
+        struct mark *m = mark_of(f, &steps[i]);
+        if (m)
+            memcpy(m->since, m->upto, sizeof m->since);
     }
-    round_end(f, o);
-}
-
-static void list_free(struct feed *f)
-{
-    for (uint32_t i = 0; i < f->n; i++) {
-        struct integration *x = &f->list[i];
-        char *texts[] = {x->name,     x->url,         x->username,
-                         x->password, x->ca_file,     x->cert_file,
-                         x->key_file, x->topic_prefix};
-        for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++)
-            free(texts[t]);
-    }
-    free(f->list);
+    directory_put_integrations(f->directory, f->list, f->n);
     f->list = NULL;
     f->n = f->cap = 0;
+    if (!f->first_done)
+        log_info("directory loaded", "meters=%u",
+                 directory_meters(f->directory));
+    f->first_done = true;
+    f->loaded(f->arg);
+    round_end(f, &(struct pg_outcome){0});
 }
 
-static void integrations_start(struct feed *f)
+static void steps_start(struct feed *f);
+
+static int masters_read(void *arg)
 {
-    list_free(f); /* of a round that failed halfway */
-    struct pg_call c = {
-        .tenant_id = PG_NO_TENANT,
-        .sql = "SELECT tenant_id, integration_id, name, kind, url, username,"
-               " password, ca_file, cert_file, key_file, topic_prefix, bridges,"
-               " enabled, revision FROM directory_integrations()",
-        .row = integration_row,
-        .done = integrations_done,
-        .arg = f};
+    struct feed *f = arg;
+    char error[MASTER_ERROR];
+
+    return masters_load(f->fresh, f->master_file, error);
+}
+
+/* An unreadable file was told at the start; a rotation writes it whole. */
+static void masters_done(void *arg, int err)
+{
+    struct feed *f = arg;
+
+    if (err == 0)
+        vault_masters(f->vault, f->fresh);
+    else
+        masters_free(f->fresh);
+    f->fresh = NULL;
+    steps_start(f);
+}
+
+static void masters_reread(struct feed *f)
+{
+    f->reread = true;
+    f->fresh = masters_new();
+    offload(f->loop, masters_read, masters_done, f);
+}
+
+static void step_done(void *arg, const struct pg_outcome *o)
+{
+    struct feed *f = arg;
+
+    if (o->err) {
+        round_end(f, o);
+    } else if (f->missing && !f->reread) {
+        masters_reread(f);
+    } else if (++f->step < STEPS) {
+        step_start(f);
+    } else {
+        round_done(f);
+    }
+}
+
+static void step_start(struct feed *f)
+{
+    const struct feed_step *s = &steps[f->step];
+    struct mark *m = mark_of(f, s);
+    struct pg_call c = {.tenant_id = PG_NO_TENANT,
+                        .sql = s->sql,
+                        .n = m ? 1 : 0,
+                        .values = {m ? m->since : NULL},
+                        .row = s->row,
+                        .done = step_done,
+                        .arg = f};
+
+    if (m)
+        memcpy(m->upto, m->since, sizeof m->upto);
     int err = pg_call(f->pool, &c);
     if (err < 0)
         round_end(f, &(struct pg_outcome){.err = err});
 }
 
-static void meters_done(void *arg, const struct pg_outcome *o)
+static void steps_start(struct feed *f)
 {
-    struct feed *f = arg;
-    if (o->err)
-        round_end(f, o);
-    else
-        integrations_start(f);
+    list_free(f); /* of a round that failed halfway */
+    f->missing = false;
+    f->news = 0;
+    f->step = 0;
+    step_start(f);
 }
 
-static void meters_start(void *arg)
+static void round_start(void *arg)
 {
     struct feed *f = arg;
+
     if (f->running) {
         f->again = true;
         return;
     }
     f->running = true;
-    f->meters = 0;
-    snprintf(f->upto, sizeof f->upto, "%s", f->since);
-    struct pg_call c = {
-        .tenant_id = PG_NO_TENANT,
-        .sql = "SELECT tenant_id, meter_id, coalesce(dev_eui, ''), serial,"
-               " codec, timezone, removed, upto"
-               " FROM directory_meters($1::xid8)",
-        .n = 1,
-        .values = {f->since},
-        .row = meter_row,
-        .done = meters_done,
-        .arg = f};
-    int err = pg_call(f->pool, &c);
-    if (err < 0)
-        round_end(f, &(struct pg_outcome){.err = err});
+    f->reread = false;
+    steps_start(f);
 }
 
 struct feed *feed_new(uv_loop_t *loop, struct pg_pool *pool,
-                      struct directory *d, void (*loaded)(void *), void *arg)
+                      struct directory *d, struct vault *v,
+                      const char *master_file, void (*loaded)(void *),
+                      void *arg)
 {
     struct feed *f = mem_alloc(sizeof *f);
-    *f = (struct feed){.pool = pool,
+    *f = (struct feed){.loop = loop,
+                       .pool = pool,
                        .directory = d,
+                       .vault = v,
+                       .master_file = master_file,
                        .loaded = loaded,
                        .arg = arg,
-                       .since = "0"};
-    f->soon = ticker_new(loop, meters_start, f);
+                       .meters = {.since = "0"}};
+    f->soon = ticker_new(loop, round_start, f);
     return f;
 }
 
 uint32_t feed_news(const struct feed *f, uint64_t *since)
 {
     *since = f->began;
-    return f->meters;
+    return f->news;
 }
 
 void feed_wake(struct feed *f)

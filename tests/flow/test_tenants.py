@@ -15,11 +15,15 @@ SEEN = "SELECT DISTINCT tenant_id FROM "
 def two(site):
     """The same serial in two tenants, each on a listener of its own."""
     tenants = []
+    site.secret_file = site.headend.dir / "password"
+    site.secret_file.write_text("a secret each")
+    site.headend.cli("keys", "init")
     for name, value in (("north", "100.5000"), ("south", "200.7500")):
         tenant = site.tenant(name)
         tenant.port, tenant.value = free_port(), Decimal(value)
         tenant.gas = tenant.meter(SERIAL, "heo-g4")
-        tenant.integration("heo-tcp", f"tcp://127.0.0.1:{tenant.port}")
+        tenant.integration("heo-tcp", f"tcp://127.0.0.1:{tenant.port}",
+                           None, "--password-file", str(site.secret_file))
         tenants.append(tenant)
     site.start()
     for tenant in tenants:
@@ -63,7 +67,8 @@ def test_anothers_frame_does_not_exist(two):
 
 @pytest.mark.parametrize("relation", [
     "tenant", "meter", "frame", "capture", "profile", "reading",
-    "reading_current", "integration", "meter_model", "api_token"])
+    "reading_current", "integration", "meter_model", "api_token",
+    "secret", "tenant_key"])
 def test_servers_role_sees_one_tenant_at_a_time(site, two, relation):
     for tenant in two:
         assert site.sql(SEEN + relation, role="headend_server",

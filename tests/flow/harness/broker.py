@@ -17,6 +17,7 @@ class Broker:
         self._dir = directory
         self._process = None
         self._client = None
+        self._login = None
         text = supplied.read_text()
         text = text.replace("listener 1883 127.0.0.1",
                             f"listener {self.port} 127.0.0.1")
@@ -24,6 +25,15 @@ class Broker:
                             f"persistence_location {directory}/")
         self._conf = directory / "mosquitto.conf"
         self._conf.write_text(text + f"\nuser {getpass.getuser()}\n")
+        self.start()
+
+    def demand(self, users, name, password):
+        """Nobody without a password of that file gets in from now on."""
+        self.stop()
+        self._conf.write_text(self._conf.read_text().replace(
+            "allow_anonymous true", "allow_anonymous false")
+            + f"password_file {users}\n")
+        self._login = (name, password)
         self.start()
 
     def start(self):
@@ -45,6 +55,8 @@ class Broker:
     def _connect(self):
         ready = threading.Event()
         client = mqtt.Client(client_id=f"test-{uuid.uuid4()}")
+        if self._login:
+            client.username_pw_set(*self._login)
         client.max_inflight_messages_set(1000)
         client.max_queued_messages_set(0)
         client.on_connect = lambda *_: ready.set()

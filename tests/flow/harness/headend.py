@@ -40,11 +40,13 @@ class Headend:
         self.http_port = free_port()
         self.tcp_port = free_port()
         self._process = None
+        self.environment = {}  # beside the inherited
         self.settings = {
             "http.listen": f"127.0.0.1:{self.http_port}",
             "tcp.listen": f"127.0.0.1:{self.tcp_port}",
             "journal.dir": str(directory / "journal"),
             "journal.segment_size": "4M",
+            "keys.master_file": str(directory / "master.key"),
             "log.level": "debug",
             **settings}
         self.conf = directory / "headend.conf"
@@ -57,13 +59,12 @@ class Headend:
         self.conf.write_text("".join(
             f"{name} = {value}\n" for name, value in self.settings.items()))
 
-    @staticmethod
-    def _environment():
+    def _environment(self):
         env = {k: v for k, v in os.environ.items()
                if not k.startswith("HEADEND_") and not k.startswith("PG")}
         env["ASAN_OPTIONS"] = "detect_leaks=1:abort_on_error=0"
         env["UBSAN_OPTIONS"] = "print_stacktrace=1"
-        return env
+        return {**env, **self.environment}
 
     def run(self, *args, stdin=None, config=True):
         """Any subcommand; the completed process, whatever its status."""
