@@ -12,15 +12,13 @@
  * reset the connection, and the last reply could be lost.)
  */
 #include "ingest/conn.h"
+#include "ingest/socket.h"
 #include "server/base/err.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/loop/loop.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <uthash.h>
 #include <utlist.h>
@@ -28,11 +26,11 @@
 enum {
     READ_MAX = 64 * 1024,
     UNSENT_MAX = 64 * 1024, /* bytes of replies; more pause the reading */
-    PEER_TEXT = 64,
+    PLAIN_MAX = 16 * 1024,  /* most that one TLS record holds */
 };
 
 enum conn_state {
-    OPEN,    /* the session talks */
+    OPEN,    /* greets, if it has a greeting; then the session talks */
     LEAVING, /* half-closed; what comes is dropped */
     CLOSING, /* uv_close is under way */
 };
@@ -50,8 +48,10 @@ struct conn {
     uv_tcp_t handle;
     uv_shutdown_t shutdown;
     struct ticker *ticker;
-    int64_t due_us; /* what the ticker is set to */
-    struct heo_session *session;
+    int64_t due_us;              /* what the ticker is set to */
+    struct greeting *greeting;   /* NULL: over, or none is needed */
+    struct tls *tls;             /* NULL: plain */
+    struct heo_session *session; /* NULL while it greets */
     uint64_t meter; /* tenant << 32 | meter; 0 until it said hello */
     UT_hash_handle hh;
 };
@@ -63,10 +63,15 @@ struct conns {
     struct conn *list;
     struct conn *dirty;    /* to be settled in this turn */
     struct conn *by_meter; /* uthash */
-    int64_t open, total, refused;
+    struct greeter *greeter;
+    int64_t open, total, refused, secured, greetings_failed;
+    bool has_room; /* a greeting ended in this turn */
+    void (*room)(void *arg);
+    void *room_arg;
     void (*done)(void *arg);
     void *done_arg;
     char scratch[READ_MAX]; /* what is read, by whichever connection */
+    char plain[PLAIN_MAX];  /* what it means, where that was TLS */
 };
 
 static void conn_settle(struct conn *c);
@@ -81,14 +86,22 @@ static void on_turn(uv_prepare_t *turn)
         c->dirty = false;
         conn_settle(c);
     }
+    if (all->has_room) {
+        all->has_room = false;
+        all->room(all->room_arg);
+    }
 }
 
-struct conns *conns_new(uv_loop_t *loop, const struct ingest_options *o)
+struct conns *conns_new(uv_loop_t *loop, const struct ingest_options *o,
+                        void (*room)(void *arg), void *arg)
 {
     struct conns *all = mem_alloc(sizeof *all);
 
     all->loop = loop;
     all->o = o;
+    all->room = room;
+    all->room_arg = arg;
+    all->greeter = greeter_new(loop);
     uv_prepare_init(loop, &all->turn);
     all->turn.data = all;
     uv_prepare_start(&all->turn, on_turn);
@@ -110,6 +123,7 @@ void conns_free(struct conns *all, void (*done)(void *arg), void *arg)
     assert(!all->list);
     all->done = done;
     all->done_arg = arg;
+    greeter_free(all->greeter);
     uv_close((uv_handle_t *)&all->turn, on_turn_closed);
 }
 
@@ -139,15 +153,9 @@ static void conn_unmark(struct conn *c)
 
 int64_t conn_rtt_us(void *arg)
 {
-    struct conn *c = arg;
-    struct tcp_info info = {0};
-    socklen_t n = sizeof info;
-    int fd;
+    const struct conn *c = arg;
 
-    if (uv_fileno((uv_handle_t *)&c->handle, &fd) < 0 ||
-        getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0)
-        return 0;
-    return info.tcpi_rtt;
+    return socket_rtt_us(&c->handle);
 }
 
 static void conn_closed(uv_handle_t *handle)
@@ -168,6 +176,13 @@ static void conn_unclaim(struct conn *c)
     c->claimed = false;
 }
 
+static void conn_greeted(struct conn *c)
+{
+    c->all->has_room = c->greeting != NULL || c->all->has_room;
+    greeting_free(c->greeting);
+    c->greeting = NULL;
+}
+
 static void conn_close(struct conn *c)
 {
     if (c->state == CLOSING)
@@ -175,6 +190,9 @@ static void conn_close(struct conn *c)
     c->state = CLOSING;
     conn_unclaim(c);
     conn_unmark(c);
+    conn_greeted(c);
+    tls_free(c->tls);
+    c->tls = NULL;
     heo_session_free(c->session);
     c->session = NULL;
     ticker_free(c->ticker);
@@ -259,6 +277,52 @@ static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *ret)
 
 static void conn_read(struct conn *c, bool on);
 
+/* The line breaks its protocol: what OpenSSL has to say about it, then closed.
+ * Who connected and said nothing is a port scan or a health check. */
+static void conn_fail(struct conn *c, const char *why)
+{
+    static struct log_limit limit;
+    struct buf *out = c->greeting ? greeting_out(c->greeting) : tls_out(c->tls);
+    bool silent = c->greeting && greeting_silent(c->greeting);
+    uv_buf_t b = uv_buf_init((char *)out->p, (unsigned)out->n);
+    char peer[SOCKET_PEER] = "";
+    int n = silent ? 0 : log_allowed(&limit);
+
+    socket_peer(&c->handle, peer, NULL);
+    if (n)
+        log_warning(c->greeting ? "connection refused" : "connection broken",
+                    "tenant=%d integration=%d peer=%s reason=%s more=%d",
+                    c->host->tenant_id, c->host->integration_id, peer, why,
+                    n - 1);
+    c->all->greetings_failed += c->greeting && !silent;
+    if (b.len > 0)
+        uv_try_write((uv_stream_t *)&c->handle, &b, 1);
+    conn_close(c);
+}
+
+static void conn_take(struct conn *c, struct str in)
+{
+    struct conns *all = c->all;
+    int r;
+
+    if (!c->tls) {
+        heo_session_feed(c->session, in);
+        return;
+    }
+    while ((r = tls_read(c->tls, &in, all->plain, sizeof all->plain)) > 0)
+        heo_session_feed(c->session, (struct str){all->plain, (size_t)r});
+    if (r == ERR_AWAY)
+        heo_session_eof(c->session);
+    else if (r < 0)
+        conn_fail(c, tls_why(c->tls));
+}
+
+static bool conn_wants_bytes(const struct conn *c)
+{
+    return c->greeting ? greeting_wants_bytes(c->greeting)
+                       : heo_session_wants_bytes(c->session);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn *c = stream->data;
@@ -269,11 +333,17 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         conn_close(c);
         return;
     }
-    if (n == UV_EOF)
+    if (c->greeting && n == UV_EOF)
+        conn_fail(c, "the client left");
+    else if (c->greeting)
+        greeting_feed(c->greeting, (struct str){buf->base, (size_t)n});
+    else if (n == UV_EOF)
         heo_session_eof(c->session);
     else if (n > 0)
-        heo_session_feed(c->session, (struct str){buf->base, (size_t)n});
-    if (!heo_session_wants_bytes(c->session))
+        conn_take(c, (struct str){buf->base, (size_t)n});
+    if (c->state != OPEN)
+        return;
+    if (!conn_wants_bytes(c))
         conn_read(c, false); /* libuv goes on within this turn otherwise */
     conn_mark(c);
 }
@@ -295,6 +365,10 @@ static void on_ticker(void *arg)
 
     if (c->state == LEAVING) {
         conn_close(c);
+        return;
+    }
+    if (c->greeting) {
+        conn_fail(c, "it took too long to greet");
         return;
     }
     c->due_us = INT64_MAX;
@@ -334,16 +408,72 @@ static void conn_leave(struct conn *c)
         conn_close(c);
 }
 
+/* What the session has to say, as the line wants it. */
+static int conn_speak(struct conn *c)
+{
+    struct buf *out = heo_session_out(c->session);
+    int r = 0;
+
+    if (c->tls) {
+        r = tls_write(c->tls, buf_view(out));
+        buf_done(out);
+        if (heo_session_ended(c->session))
+            tls_say_end(c->tls);
+        out = tls_out(c->tls);
+    }
+    return r == 0 && out->n > 0 ? conn_send(c, out) : r;
+}
+
+/* From here on there is a session; `peer` is who the balancer says it is. */
+static void conn_open(struct conn *c, const char *peer)
+{
+    char own[SOCKET_PEER];
+
+    if (socket_peer(&c->handle, own, NULL) < 0) {
+        conn_close(c); /* gone already */
+        return;
+    }
+    c->session = heo_session_new(c->host, str_of(*peer ? peer : own), c);
+    conn_mark(c);
+}
+
+static void conn_greet(struct conn *c)
+{
+    struct greeting *h = c->greeting;
+    struct buf rest = {0};
+
+    if (greeting_state(h) == GREETING_FAILED) {
+        conn_fail(c, greeting_why(h));
+        return;
+    }
+    if (greeting_out(h)->n > 0 && conn_send(c, greeting_out(h)) < 0) {
+        conn_close(c);
+        return;
+    }
+    if (greeting_state(h) == GREETING_GOES_ON) {
+        conn_read(c, greeting_wants_bytes(h));
+        return;
+    }
+    c->tls = greeting_tls(h);
+    c->all->secured += c->tls != NULL;
+    buf_str(&rest, greeting_rest(h));
+    conn_open(c, greeting_peer(h));
+    conn_greeted(c);
+    if (c->state == OPEN && rest.n > 0)
+        conn_take(c, buf_view(&rest));
+    buf_done(&rest);
+}
+
 static void conn_settle(struct conn *c)
 {
-    struct buf *out;
     size_t queued;
 
-    if (c->state != OPEN)
+    if (c->state == OPEN && c->greeting)
+        conn_greet(c);
+    if (c->state != OPEN || c->greeting)
         return;
     conn_claim(c);
-    out = heo_session_out(c->session);
-    if (out->n > 0 && conn_send(c, out) < 0) {
+    if (conn_speak(c) < 0) {
         conn_close(c);
         return;
     }
@@ -356,43 +486,8 @@ static void conn_settle(struct conn *c)
     conn_read(c, queued < UNSENT_MAX && heo_session_wants_bytes(c->session));
 }
 
-/* The system's own values are hours; a cut GPRS link must be seen sooner. */
-static int conn_tune(struct conn *c)
-{
-    static const struct {
-        int level, name, value;
-    } options[] = {
-        {SOL_SOCKET, SO_KEEPALIVE, 1},
-        {IPPROTO_TCP, TCP_KEEPIDLE, 60}, /* s */
-        {IPPROTO_TCP, TCP_KEEPINTVL, 15},
-        {IPPROTO_TCP, TCP_KEEPCNT, 4},
-        {IPPROTO_TCP, TCP_USER_TIMEOUT, 180 * 1000}, /* ms */
-        {IPPROTO_TCP, TCP_NODELAY, 1},
-    };
-    int fd, r = uv_fileno((uv_handle_t *)&c->handle, &fd);
-
-    for (size_t i = 0; r == 0 && i < sizeof options / sizeof *options; i++)
-        if (setsockopt(fd, options[i].level, options[i].name, &options[i].value,
-                       sizeof options[i].value) < 0)
-            r = uv_translate_sys_error(errno);
-    return r;
-}
-
-static int address_text(const struct sockaddr_storage *a, char out[PEER_TEXT])
-{
-    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)a;
-    bool v6 = a->ss_family == AF_INET6;
-    char name[INET6_ADDRSTRLEN];
-    int r = uv_ip_name((const struct sockaddr *)a, name, sizeof name);
-
-    if (r == 0) /* the port lies at the same place in both families */
-        snprintf(out, PEER_TEXT, v6 ? "[%s]:%d" : "%s:%d", name,
-                 ntohs(in6->sin6_port));
-    return r;
-}
-
 /* The session cap: said once, then closed; not worth a session's memory. */
-static void conn_refuse(struct conn *c)
+static void conn_refuse(struct conn *c, bool plain)
 {
     static const char busy[] = "{\"t\":\"nak\",\"code\":\"busy\"}\n";
     static struct log_limit limit;
@@ -405,27 +500,46 @@ static void conn_refuse(struct conn *c)
         log_warning("session refused, too many",
                     "integration=%d sessions=%lld more=%d",
                     c->host->integration_id, (long long)all->open, n - 1);
-    uv_try_write((uv_stream_t *)&c->handle, &b, 1);
+    if (plain)
+        uv_try_write((uv_stream_t *)&c->handle, &b, 1);
 }
 
-static void conn_start(struct conn *c)
+static void conn_start(struct conn *c, struct tls_context *tls)
 {
+    struct conns *all = c->all;
     struct sockaddr_storage a = {0};
-    int n = sizeof a;
-    char peer[PEER_TEXT];
+    char peer[SOCKET_PEER];
+    bool proxied;
 
-    if (uv_tcp_getpeername(&c->handle, (struct sockaddr *)&a, &n) < 0 ||
-        address_text(&a, peer) < 0 || conn_tune(c) < 0) {
+    if (socket_peer(&c->handle, peer, &a) < 0 || socket_tune(&c->handle) < 0) {
         conn_close(c); /* gone already */
         return;
     }
-    c->session = heo_session_new(c->host, str_of(peer), c);
+    proxied = nets_has(&all->o->tcp_proxies, (const struct sockaddr *)&a);
+    if (!tls && !proxied) {
+        conn_open(c, peer);
+        return;
+    }
+    c->greeting = greeting_new(all->greeter, tls, proxied, conn_mark, c);
+    ticker_start(c->ticker, (uint64_t)all->o->tcp_greeting_ms, 0);
     conn_mark(c);
 }
 
+bool conns_have_room(struct conns *all)
+{
+    struct conn *idlest;
+
+    if (greeter_open(all->greeter) < all->o->tcp_greetings)
+        return true;
+    idlest = greeter_idlest(all->greeter);
+    if (idlest)
+        conn_fail(idlest, "others want to greet, and it took longest");
+    return idlest != NULL;
+}
+
 void conns_accept(struct conns *all, uv_stream_t *server,
-                  const struct heo_host *host, void (*gone)(void *arg),
-                  void *arg)
+                  const struct heo_host *host, struct tls_context *tls,
+                  void (*gone)(void *arg), void *arg)
 {
     struct conn *c = mem_alloc(sizeof *c);
 
@@ -442,11 +556,11 @@ void conns_accept(struct conns *all, uv_stream_t *server,
     if (uv_accept(server, (uv_stream_t *)&c->handle) < 0) {
         conn_close(c);
     } else if (all->open > all->o->tcp_sessions) {
-        conn_refuse(c);
+        conn_refuse(c, !tls);
         conn_close(c);
     } else {
         all->total++;
-        conn_start(c);
+        conn_start(c, tls);
     }
 }
 
@@ -455,7 +569,9 @@ void conns_end(struct conns *all, const struct heo_host *host)
     struct conn *c;
 
     for (c = all->list; c; c = c->next)
-        if (c->host == host && c->state == OPEN) {
+        if (c->host == host && c->greeting) {
+            conn_close(c);
+        } else if (c->host == host && c->state == OPEN) {
             heo_session_end(c->session, NULL);
             conn_mark(c);
         }
@@ -474,4 +590,7 @@ void conns_stats(const struct conns *all, struct ingest_stats *s)
     s->sessions += all->open;
     s->sessions_total += all->total;
     s->sessions_refused += all->refused;
+    s->greetings += greeter_open(all->greeter);
+    s->greetings_failed += all->greetings_failed;
+    s->sessions_secured += all->secured;
 }

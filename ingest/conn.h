@@ -4,20 +4,27 @@
  */
 #pragma once
 
+#include "ingest/greeting.h"
 #include "ingest/heo_session.h"
 
 struct conns; /* opaque */
 
-/* *o must outlive it. */
-struct conns *conns_new(uv_loop_t *loop, const struct ingest_options *o);
+/* *o must outlive it. `room` when there may be room after there was none. */
+struct conns *conns_new(uv_loop_t *loop, const struct ingest_options *o,
+                        void (*room)(void *arg), void *arg);
 /* Only when no connection is left. `done` when it is closed. */
 void conns_free(struct conns *all, void (*done)(void *arg), void *arg);
 
+/* May one more connection greet (TLS, PROXY header)? Where there are too many,
+ * the one that has kept us waiting longest goes; false: all are at work, leave
+ * the next one to the system's backlog. */
+bool conns_have_room(struct conns *all);
 /* Takes the next connection of `server`, or refuses it when there are
- * tcp_sessions already. `gone` runs once, later: *host is used no more. */
+ * tcp_sessions already. `tls` NULL: plain. `gone` runs once, later: *host is
+ * used no more. */
 void conns_accept(struct conns *all, uv_stream_t *server,
-                  const struct heo_host *host, void (*gone)(void *arg),
-                  void *arg);
+                  const struct heo_host *host, struct tls_context *tls,
+                  void (*gone)(void *arg), void *arg);
 /* Nothing more is read from the meters of this host; closed when what was
  * read is answered. */
 void conns_end(struct conns *all, const struct heo_host *host);

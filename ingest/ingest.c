@@ -41,6 +41,11 @@ void ingest_apply(struct ingest *in)
     tcp_apply(in->tcp, list, n);
 }
 
+void ingest_reload(struct ingest *in)
+{
+    tcp_reload(in->tcp);
+}
+
 static void on_stopped(void *arg)
 {
     struct ingest *in = arg;

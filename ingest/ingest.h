@@ -8,19 +8,25 @@
 #include "ingest/directory.h"
 #include "ingest/journal.h"
 #include "schema/frame.h"
+#include "server/base/nets.h"
 
 struct ingest; /* opaque */
 
 struct ingest_options {
     const char *program;    /* path of headend itself, for `headend bridge` */
     const char *tcp_listen; /* shared listener "127.0.0.1:4460"; "" for none */
-    int64_t tcp_line_max;   /* bytes of one HEO-JSON object */
-    int64_t tcp_depth_max;  /* nesting */
-    int64_t tcp_rate;       /* frames per second and session (burst: 10 s) */
-    int64_t tcp_idle_ms;    /* silence before a session ends */
-    int64_t tcp_bye_ms;     /* quiet after the last ack before "bye" */
-    int64_t tcp_linger_ms;  /* after "bye", before the close */
-    int64_t tcp_sessions;   /* most sessions at once, all listeners */
+    const char *tcp_tls_listen; /* shared listener with TLS; "" for none */
+    const char *tcp_tls_cert, *tcp_tls_key, *tcp_tls_ca; /* its files, PEM */
+    struct nets tcp_proxies; /* who begins with a PROXY header */
+    int64_t tcp_greeting_ms; /* most time for header and handshake */
+    int64_t tcp_greetings;   /* most under way at once */
+    int64_t tcp_line_max;    /* bytes of one HEO-JSON object */
+    int64_t tcp_depth_max;   /* nesting */
+    int64_t tcp_rate;        /* frames per second and session (burst: 10 s) */
+    int64_t tcp_idle_ms;     /* silence before a session ends */
+    int64_t tcp_bye_ms;      /* quiet after the last ack before "bye" */
+    int64_t tcp_linger_ms;   /* after "bye", before the close */
+    int64_t tcp_sessions;    /* most sessions at once, all listeners */
     int64_t
         mqtt_message_max; /* bytes; longer ones are rejected with a sample */
     const struct clock *clock;
@@ -45,11 +51,18 @@ struct ingest_stats {
     int64_t acked[2];
     int64_t sessions, sessions_total; /* TCP */
     int64_t sessions_refused;         /* there were tcp_sessions already */
-    int64_t listeners_down;           /* cannot bind now */
+    int64_t sessions_secured;         /* of the total, with TLS */
+    int64_t greetings, greetings_failed;
+    int64_t listeners_down; /* cannot bind now */
     int64_t bridges, bridges_connected, bridge_restarts;
 };
 void ingest_stats(const struct ingest *in, struct ingest_stats *ret);
 
-/* Bound address of the listener of an integration (0: the shared one), for
- * tests and the start-up line; ERR_UNKNOWN while it is not bound. */
+/* Certificates are read anew; those that cannot be are kept. */
+void ingest_reload(struct ingest *in);
+
+/* Bound address of the listener of an integration (0: the shared one,
+ * INGEST_SHARED_TLS: that with TLS), for tests and the start-up line;
+ * ERR_UNKNOWN while it is not bound. */
+enum { INGEST_SHARED_TLS = -1 };
 int ingest_listener_port(const struct ingest *in, int32_t integration_id);

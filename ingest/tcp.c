@@ -1,17 +1,20 @@
 /*
  * tcp.c - see tcp.h. Listeners, one per integration; conn.c does the rest.
  *
- * A listener lives until its last connection is gone: add -> bind (tried
- * again every few seconds while it fails) -> leave -> gone.
+ * A listener lives until its last connection is gone: add -> (certificate
+ * read) -> bind (both tried again every few seconds while they fail) -> leave
+ * -> gone.
  */
 #include "ingest/tcp.h"
 #include "ingest/admit.h"
 #include "ingest/conn.h"
+#include "ingest/identity.h"
 #include "server/base/err.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/loop/loop.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <utlist.h>
 
@@ -29,6 +32,9 @@ struct listener {
     bool has_handle; /* in the hands of libuv, bound or closing */
     bool bound, leaving;
     bool reported; /* that it cannot be bound */
+    bool waiting;  /* a connection is there that there was no room for */
+    int32_t id;    /* of the integration; 0, INGEST_SHARED_TLS */
+    struct identity *identity; /* NULL: without TLS */
     char *url;
     int64_t revision;
     int64_t conns;
@@ -52,6 +58,7 @@ struct tcp {
 };
 
 static void listeners_bind(void *arg);
+static void on_room(void *arg);
 
 struct tcp *tcp_new(uv_loop_t *loop, struct journal *j, struct directory *d,
                     const struct ingest_options *o)
@@ -65,7 +72,7 @@ struct tcp *tcp_new(uv_loop_t *loop, struct journal *j, struct directory *d,
     if (t->o.tcp_line_max > FRAME_PAYLOAD_MAX)
         t->o.tcp_line_max = FRAME_PAYLOAD_MAX;
     t->arena = arena_new(ARENA_MAX);
-    t->conns = conns_new(loop, &t->o);
+    t->conns = conns_new(loop, &t->o, on_room, t);
     t->rebind = ticker_new(loop, listeners_bind, t);
     return t;
 }
@@ -97,10 +104,17 @@ static void reject_frame(void *arg, const struct frame *f)
 
 /* ---- listeners ---- */
 
-/* "tcp://address:port" or "address:port"; [..] around IPv6; no address: all. */
+static bool is_secure(const char *url)
+{
+    return strncmp(url, "tls://", 6) == 0;
+}
+
+/* "tcp://address:port", "tls://..." or "address:port"; [..] around IPv6; no
+ * address: all. */
 static int parse_url(const char *url, struct sockaddr_storage *ret)
 {
-    const char *rest = strncmp(url, "tcp://", 6) == 0 ? url + 6 : url;
+    bool scheme = strncmp(url, "tcp://", 6) == 0 || is_secure(url);
+    const char *rest = scheme ? url + 6 : url;
     const char *colon = strrchr(rest, ':');
     char host[INET6_ADDRSTRLEN] = "", *end;
     size_t n = colon ? (size_t)(colon - rest) : 0;
@@ -138,6 +152,7 @@ static void listener_check(struct listener *l)
         return;
     DL_DELETE(t->listeners, l);
     door_free(l->door);
+    identity_free(l->identity);
     free(l->url);
     free(l);
     stop_check(t);
@@ -165,15 +180,34 @@ static void on_connection(uv_stream_t *server, int status)
     struct listener *l = server->data;
     int n;
 
+    if (status == 0 && (l->identity || l->t->o.tcp_proxies.n > 0) &&
+        !conns_have_room(l->t->conns)) {
+        l->waiting = true; /* libuv asks no more before it is accepted */
+        return;
+    }
     if (status == 0) {
         l->conns++;
-        conns_accept(l->t->conns, server, &l->host, conn_gone, l);
+        conns_accept(l->t->conns, server, &l->host,
+                     l->identity ? identity_context(l->identity) : NULL,
+                     conn_gone, l);
         return;
     }
     n = log_allowed(&limit);
     if (n)
         log_warning("cannot accept", "integration=%d err=%s more=%d",
                     l->host.integration_id, err_name(status), n - 1);
+}
+
+static void on_room(void *arg)
+{
+    struct tcp *t = arg;
+    struct listener *l;
+
+    for (l = t->listeners; l; l = l->next)
+        if (l->waiting && l->bound) {
+            l->waiting = false;
+            on_connection((uv_stream_t *)&l->handle, 0);
+        }
 }
 
 static int listener_try(struct listener *l)
@@ -199,11 +233,16 @@ static int listener_try(struct listener *l)
 
 static void listener_bind(struct listener *l)
 {
-    int r = listener_try(l);
+    int r;
 
+    if (l->identity && !identity_context(l->identity)) {
+        identity_load(l->identity); /* and then here again */
+        return;
+    }
+    r = listener_try(l);
     if (r == 0)
         log_info("listening", "url=%s port=%d tenant=%d integration=%d", l->url,
-                 tcp_port(l->t, l->host.integration_id), l->host.tenant_id,
+                 tcp_port(l->t, l->id), l->host.tenant_id,
                  l->host.integration_id);
     else if (!l->reported)
         log_error("cannot listen, will keep trying",
@@ -222,6 +261,15 @@ static void listeners_bind(void *arg)
             listener_bind(l);
 }
 
+/* Bound only with a certificate to show. */
+static void on_identity(void *arg)
+{
+    struct listener *l = arg;
+
+    if (!l->leaving && !l->has_handle && identity_context(l->identity))
+        listener_bind(l);
+}
+
 static void listener_add(struct tcp *t, const struct integration *i)
 {
     struct listener *l = mem_alloc(sizeof *l);
@@ -230,13 +278,21 @@ static void listener_add(struct tcp *t, const struct integration *i)
     l->url = mem_strdup(i->url);
     l->revision = i->revision;
     l->door = door_new(t->loop, t->journal, t->o.clock);
+    l->id = i->integration_id;
+    if (is_secure(l->url))
+        l->identity = identity_new(
+            t->loop,
+            &(struct tls_files){i->cert_file ? i->cert_file : t->o.tcp_tls_cert,
+                                i->key_file ? i->key_file : t->o.tcp_tls_key,
+                                i->ca_file ? i->ca_file : t->o.tcp_tls_ca},
+            on_identity, l);
     l->host = (struct heo_host){
         .o = &t->o,
         .directory = t->directory,
         .arena = t->arena,
         .counts = &t->counts,
         .tenant_id = i->tenant_id,
-        .integration_id = i->integration_id,
+        .integration_id = l->id > 0 ? l->id : 0,
         .arg = l,
         .journal = journal_frame,
         .reject = reject_frame,
@@ -262,9 +318,25 @@ static struct listener *listener_find(const struct tcp *t, int32_t id)
     struct listener *l;
 
     for (l = t->listeners; l; l = l->next)
-        if (!l->leaving && l->host.integration_id == id)
+        if (!l->leaving && l->id == id)
             return l;
     return NULL;
+}
+
+static void listener_shared(struct tcp *t, int32_t id, const char *scheme,
+                            const char *address)
+{
+    char url[300];
+    struct integration i = {.tenant_id = TENANT_PLATFORM,
+                            .integration_id = id,
+                            .kind = INTEGRATION_HEO,
+                            .enabled = true,
+                            .url = url};
+
+    if (!address || !*address || listener_find(t, id))
+        return;
+    snprintf(url, sizeof url, "%s%s", scheme, address);
+    listener_add(t, &i);
 }
 
 static bool wanted(const struct integration *i)
@@ -275,20 +347,16 @@ static bool wanted(const struct integration *i)
 static bool still_wanted(const struct listener *l,
                          const struct integration *list, uint32_t n)
 {
-    if (l->host.integration_id == 0)
+    if (l->id <= 0)
         return true;
     for (uint32_t i = 0; i < n; i++)
-        if (list[i].integration_id == l->host.integration_id)
+        if (list[i].integration_id == l->id)
             return wanted(&list[i]) && list[i].revision == l->revision;
     return false;
 }
 
 void tcp_apply(struct tcp *t, const struct integration *list, uint32_t n)
 {
-    struct integration shared = {.tenant_id = TENANT_PLATFORM,
-                                 .kind = INTEGRATION_HEO,
-                                 .enabled = true,
-                                 .url = (char *)t->o.tcp_listen};
     struct listener *l, *next;
 
     if (t->stopping)
@@ -298,13 +366,22 @@ void tcp_apply(struct tcp *t, const struct integration *list, uint32_t n)
         if (!l->leaving && !still_wanted(l, list, n))
             listener_leave(l);
     }
-    if (t->o.tcp_listen && *t->o.tcp_listen && !listener_find(t, 0))
-        listener_add(t, &shared);
+    listener_shared(t, 0, "tcp://", t->o.tcp_listen);
+    listener_shared(t, INGEST_SHARED_TLS, "tls://", t->o.tcp_tls_listen);
     for (uint32_t i = 0; i < n; i++)
         if (wanted(&list[i]) && !listener_find(t, list[i].integration_id))
             listener_add(t, &list[i]);
     listeners_bind(t);
     ticker_start(t->rebind, REBIND_MS, REBIND_MS);
+}
+
+void tcp_reload(struct tcp *t)
+{
+    struct listener *l;
+
+    for (l = t->listeners; l; l = l->next)
+        if (!l->leaving && l->identity)
+            identity_load(l->identity);
 }
 
 static void stop_hard(void *arg)

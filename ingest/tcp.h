@@ -10,9 +10,10 @@ struct tcp; /* opaque */
 
 struct tcp *tcp_new(uv_loop_t *loop, struct journal *j, struct directory *d,
                     const struct ingest_options *o);
-/* Makes the listeners match: the shared one of the options, and one for each
+/* Makes the listeners match: the shared ones of the options, and one for each
  * enabled INTEGRATION_HEO of the list (others are ignored). */
 void tcp_apply(struct tcp *t, const struct integration *list, uint32_t n);
+void tcp_reload(struct tcp *t); /* certificates */
 void tcp_stop(struct tcp *t, void (*done)(void *), void *arg);
 void tcp_free(struct tcp *t); /* after done */
 /* Adds to *s. */

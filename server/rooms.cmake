@@ -1,7 +1,7 @@
 # The rooms and the arrows between them (see each folder's README).
 room(server/base
   SOURCES err.c str.c mem.c arena.c buf.c hex.c decimal.c clock.c log.c json.c
-          framer.c hash.c conf.c
+          framer.c hash.c conf.c nets.c
   NEEDS PkgConfig::sodium PkgConfig::isal)
 room(server/vault SOURCES seal.c master.c vault.c USES base NEEDS PkgConfig::sodium)
 room(server/loop SOURCES loop.c USES base NEEDS PkgConfig::uv)
@@ -27,8 +27,9 @@ include(migrations/embed.cmake)
 room(ingest
   SOURCES segment.c reader.c journal_dir.c journal.c ledger.c admit.c directory.c
           uplink.c chirpstack.c tts.c link.c slot.c mqtt.c
-          replies.c heo_session.c conn.c tcp.c ingest.c
-  USES base loop schema)
+          replies.c heo_session.c tls.c identity.c proxy.c greeting.c socket.c
+          conn.c tcp.c ingest.c
+  USES base loop schema NEEDS PkgConfig::ssl PkgConfig::crypto)
 room(ingest/bridge SOURCES bridge.c broker.c USES base loop ingest NEEDS ${PAHO_MQTT})
 room(server/pipeline
   SOURCES feed.c stage.c capture.c backlog.c pipeline.c replay.c strangers.c

@@ -13,12 +13,14 @@ const struct cli_arg integration_args[] = {
     {"name", "NAME", true, "its name inside the tenant"},
     {"kind", "KIND", true, "chirpstack | tts | heo-tcp"},
     {"url", "URL", true,
-     "mqtt://host:port, mqtts://host:port; heo-tcp: tcp://address:port to "
-     "listen on"},
+     "mqtt://host:port, mqtts://host:port; heo-tcp: tcp://address:port or "
+     "tls://address:port to listen on"},
     {"username", "USER", false, "MQTT user"},
     {"password-file", "FILE", false, "file with the MQTT password"},
-    {"ca-file", "FILE", false, "certificates that the broker's must chain to"},
-    {"cert-file", "FILE", false, "our client certificate"},
+    {"ca-file", "FILE", false,
+     "certificates that the broker's, or a meter's, must chain to"},
+    {"cert-file", "FILE", false,
+     "our certificate (tls://: instead of tcp.tls_cert)"},
     {"key-file", "FILE", false, "its private key"},
     {"topic-prefix", "TEXT", false, "put before the network server's topics"},
     {"bridges", "N", false, "parallel bridges on a shared subscription (1)"},
@@ -52,12 +54,12 @@ static char *read_password(const char *path)
 static int check_url(const char *kind, const char *url)
 {
     bool tcp = strcmp(kind, "heo-tcp") == 0;
-    if (tcp ? strncmp(url, "tcp://", 6) != 0
+    if (tcp ? strncmp(url, "tcp://", 6) != 0 && strncmp(url, "tls://", 6) != 0
             : strncmp(url, "mqtt://", 7) != 0 &&
                   strncmp(url, "mqtts://", 8) != 0)
         return cli_fail(
             "--url %s: %s", url,
-            tcp ? "a listener is tcp://address:port"
+            tcp ? "a listener is tcp://address:port or tls://address:port"
                 : "a broker is mqtt://host:port or mqtts://host:port");
     if (strchr(url, '@'))
         return cli_fail("--url: give --username and --password-file instead");

@@ -53,6 +53,19 @@ static void ingest_part(struct buf *o, const struct ingest *in)
         s.sessions);
     one(o, "headend_tcp_sessions_total", "counter", "Sessions accepted.",
         s.sessions_total);
+    one(o, "headend_tls_sessions_total", "counter", "Of these, with TLS.",
+        s.sessions_secured);
+    one(o, "headend_tcp_sessions_refused_total", "counter",
+        "Meters sent away because there were tcp.sessions already.",
+        s.sessions_refused);
+    one(o, "headend_tcp_greetings", "gauge",
+        "Connections in their TLS handshake or before their PROXY header.",
+        s.greetings);
+    one(o, "headend_tcp_greetings_failed_total", "counter",
+        "Connections that ended there.", s.greetings_failed);
+    one(o, "headend_tcp_listeners_down", "gauge",
+        "Listeners that cannot be bound or have no usable certificate.",
+        s.listeners_down);
     one(o, "headend_bridges", "gauge", "MQTT bridges that should run.",
         s.bridges);
     one(o, "headend_bridges_connected", "gauge",

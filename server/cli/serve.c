@@ -40,7 +40,7 @@ enum {
 struct server {
     const struct settings *s;
     uv_loop_t loop;
-    uv_signal_t signals[2];
+    uv_signal_t signals[3]; /* the last one: read certificates anew */
     char program[4096];
     struct journal *journal;
     struct directory *directory;
@@ -199,7 +199,7 @@ static void on_stored(void *arg)
 static void close_rest(void *arg)
 {
     struct server *v = arg;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         uv_close((uv_handle_t *)&v->signals[i], NULL);
     ticker_free(v->stop_limit);
     v->stop_limit = NULL;
@@ -268,14 +268,25 @@ static void on_signal(uv_signal_t *h, int number)
 
 /* ---- starting ---- */
 
+static void on_hangup(uv_signal_t *h, int number)
+{
+    struct server *v = h->data;
+
+    if (v->stopping)
+        return;
+    log_info("reading certificates anew", "signal=%d", number);
+    ingest_reload(v->ingest);
+}
+
 static void catch_signals(struct server *v)
 {
-    static const int numbers[2] = {SIGTERM, SIGINT};
+    static const int numbers[3] = {SIGTERM, SIGINT, SIGHUP};
     signal(SIGPIPE, SIG_IGN);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         uv_signal_init(&v->loop, &v->signals[i]);
         v->signals[i].data = v;
-        uv_signal_start(&v->signals[i], on_signal, numbers[i]);
+        uv_signal_start(&v->signals[i], i < 2 ? on_signal : on_hangup,
+                        numbers[i]);
     }
 }
 
@@ -341,6 +352,12 @@ static int open_ingest(struct server *v)
     v->ingest_options =
         (struct ingest_options){.program = v->program,
                                 .tcp_listen = s->tcp_listen,
+                                .tcp_tls_listen = s->tcp_tls_listen,
+                                .tcp_tls_cert = s->tcp_tls_cert,
+                                .tcp_tls_key = s->tcp_tls_key,
+                                .tcp_tls_ca = s->tcp_tls_ca,
+                                .tcp_greeting_ms = s->tcp_greeting_s * 1000,
+                                .tcp_greetings = s->tcp_greetings,
                                 .tcp_line_max = s->tcp_line_max,
                                 .tcp_depth_max = s->tcp_depth_max,
                                 .tcp_rate = s->tcp_rate,
@@ -350,6 +367,11 @@ static int open_ingest(struct server *v)
                                 .tcp_sessions = s->tcp_sessions,
                                 .mqtt_message_max = s->mqtt_message_max,
                                 .clock = &clock_system};
+    if (*s->tcp_tls_listen && !(*s->tcp_tls_cert && *s->tcp_tls_key))
+        return cli_fail("tcp.tls_listen: set tcp.tls_cert and tcp.tls_key too");
+    if (nets_parse(str_of(s->tcp_proxies), &v->ingest_options.tcp_proxies) < 0)
+        return cli_fail("tcp.proxies: write addresses or networks, as in "
+                        "10.1.0.0/16, ::1");
     int err = ingest_new(&v->loop, v->journal, v->directory, &v->ingest_options,
                          &v->ingest);
     return err < 0 ? cli_fail("tcp.listen %s: %s (%s)", s->tcp_listen,
@@ -426,11 +448,23 @@ static void free_rooms(struct server *v)
     uv_loop_close(&v->loop);
 }
 
+/* A descriptor for each meter: as many as the system lets us have. */
+static void raise_files(void)
+{
+    struct rlimit most;
+
+    if (getrlimit(RLIMIT_NOFILE, &most) == 0 && most.rlim_cur < most.rlim_max) {
+        most.rlim_cur = most.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &most);
+    }
+}
+
 int cmd_serve(struct cli *c)
 {
     static struct server v;
     size_t n = sizeof v.program;
 
+    raise_files();
     /* Connections open and files sync on the pool: more threads than cores. */
     setenv("UV_THREADPOOL_SIZE", "16", 0);
     v.s = &c->settings;

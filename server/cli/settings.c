@@ -37,6 +37,25 @@ const struct conf_option settings_options[] = {
      "Shared listener for meters that dial in (HEO-JSON); a serial must then"
      " be unique among all tenants. Empty: none; tenants may have their own"
      " (headend integration add --kind heo-tcp)."},
+    {"tcp.tls_listen", CONF_TEXT, FIELD(tcp_tls_listen), NULL, "", 0, 255, NULL,
+     "The same with TLS (1.3 or 1.2), as in 0.0.0.0:4461. Empty: none."},
+    {"tcp.tls_cert", CONF_TEXT, FIELD(tcp_tls_cert), NULL, "", 0, 1000, NULL,
+     "Certificate that TLS listeners show (PEM, its chain behind it). SIGHUP"
+     " reads it and the key anew."},
+    {"tcp.tls_key", CONF_TEXT, FIELD(tcp_tls_key), NULL, "", 0, 1000, NULL,
+     "Its private key (PEM, not encrypted)."},
+    {"tcp.tls_ca", CONF_TEXT, FIELD(tcp_tls_ca), NULL, "", 0, 1000, NULL,
+     "Meters must show a certificate of this authority (PEM). Empty: none is"
+     " asked for."},
+    {"tcp.proxies", CONF_TEXT, FIELD(tcp_proxies), NULL, "", 0, 1000, NULL,
+     "Load balancers: addresses or networks (10.1.0.0/16, ::1) whose"
+     " connections begin with a PROXY protocol header, version 2."},
+    {"tcp.greeting", CONF_INT, FIELD(tcp_greeting_s), "s", "30", 1, 600, NULL,
+     "Most time for that header and for a TLS handshake."},
+    {"tcp.greetings", CONF_INT, FIELD(tcp_greetings), NULL, "2000", 1, 1000000,
+     NULL,
+     "Most of them under way at once; above it the one that is waited for"
+     " longest is cut."},
     {"tcp.line_max", CONF_SIZE, FIELD(tcp_line_max), "bytes", "64K", 1 * KIB,
      256 * KIB, NULL, "Longest JSON object that a meter may send."},
     {"tcp.depth_max", CONF_INT, FIELD(tcp_depth_max), NULL, "32", 4, 256, NULL,

@@ -1,6 +1,7 @@
 """What the flow tests stand on: a private PostgreSQL, a broker, the real
 binary, and clients that speak as meters and network servers do."""
 
+from .authority import Authority
 from .broker import Broker
 from .documents import GOLDEN, GOLDEN_VALUES, Uplink
 from .heo import HeoMeter
@@ -9,6 +10,6 @@ from .postgres import Cluster
 from .site import Site, Tenant
 from .tools import free_port, stop_process, wait_equal, wait_until
 
-__all__ = ["BUILD", "Broker", "Cluster", "GOLDEN", "GOLDEN_VALUES", "Headend",
+__all__ = ["Authority", "BUILD", "Broker", "Cluster", "GOLDEN", "GOLDEN_VALUES", "Headend",
            "HeoMeter", "ROOT", "Site", "Tenant", "Uplink", "free_port",
            "stop_process", "wait_equal", "wait_until"]

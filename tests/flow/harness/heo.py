@@ -1,14 +1,25 @@
-"""An HEO gas meter's side of the line: plain socket, plain JSON."""
+"""An HEO gas meter's side of the line: a socket, plain or TLS, and JSON."""
 
 import json
+import os
 import socket
+import ssl
 
 
 class HeoMeter:
-    def __init__(self, port, serial=None, timeout=20):
+    def __init__(self, port, serial=None, timeout=20, tls=None, before=b""):
+        """`tls`: an ssl.SSLContext; `before`: what a load balancer says."""
         self.serial = serial
         self._in = b""
         self._socket = socket.create_connection(("127.0.0.1", port), timeout)
+        self._socket.sendall(before)
+        if tls:
+            try:
+                self._socket = tls.wrap_socket(self._socket,
+                                               server_hostname="localhost")
+            except (OSError, ssl.SSLError):
+                self._socket.close()
+                raise
 
     def __enter__(self):
         return self
@@ -34,6 +45,26 @@ class HeoMeter:
             self._in += got
         line, self._in = self._in.split(b"\n", 1)
         return json.loads(line)
+
+    def hears(self):
+        """Some bytes, whatever they mean; false when it is over."""
+        try:
+            return self._socket.recv(65536)
+        except ConnectionResetError:
+            return b""
+
+    def send_raw(self, data):
+        """Past the encryption, straight to the line."""
+        os.write(self._socket.fileno(), data)
+
+    def version(self):
+        return self._socket.version()
+
+    def session(self):
+        return self._socket.session
+
+    def certificate(self):
+        return self._socket.getpeercert(True)
 
     def ask(self, thing):
         self.send(thing)

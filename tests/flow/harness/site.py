@@ -66,8 +66,8 @@ class Site:
     def start(self):
         self.headend.start()
 
-    def gas_meter(self, serial=None):
-        return HeoMeter(self.headend.tcp_port, serial)
+    def gas_meter(self, serial=None, port=None, **how):
+        return HeoMeter(port or self.headend.tcp_port, serial, **how)
 
     def sql(self, query, args=None, **how):
         return self.cluster.query(self.database, query, args, **how)
