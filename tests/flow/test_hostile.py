@@ -115,7 +115,8 @@ def test_invalid_utf8_is_rejected(site, node):
     rejected_with(site, "invalid_utf8")
 
 
-@pytest.mark.parametrize("bomb", [b'{"a":' * 10000, b'{"a":' + b"[" * 10000])
+@pytest.mark.parametrize("bomb", [b'{"a":' * 10000, b'{"a":' + b"[" * 10000],
+                         ids=["objects", "arrays"])
 def test_json_ten_thousand_deep_is_rejected(site, node, bomb):
     with site.gas_meter("24000123") as meter:
         meter.hello()
