@@ -17,6 +17,11 @@ room(codecs
           iec62056_21_words.c iec62056_21_line.c iec62056_21.c axdr.c dlms_link.c
           dlms_glo.c dlms_list.c dlms_event.c dlms_body.c dlms_push.c dlms_vectors.c vega_si11.c ts003.c
   USES base schema NEEDS PkgConfig::crypto)
+room(codecs/script SOURCES wire.c host.c script.c mapping_read.c mapping.c
+  USES base schema codecs)
+room(codecs/host SOURCES engine.c scripts.c sandbox.c USES base script
+  NEEDS PkgConfig::jsc PkgConfig::seccomp)
+include(codecs/host/embed.cmake)
 room(timesvc SOURCES zone.c reconcile.c USES base schema NEEDS PkgConfig::glib)
 room(server/http SOURCES http.c request.c target.c USES base loop NEEDS PkgConfig::mhd)
 room(server/store
