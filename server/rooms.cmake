@@ -46,7 +46,8 @@ room(server/api
   USES http schema store)
 room(server/cli
   SOURCES cli.c settings.c db.c table.c migrate_cmd.c tenant_cmd.c
-          integration_cmd.c meter_cmd.c codecs_cmd.c decode_cmd.c trace_cmd.c
+          integration_cmd.c meter_cmd.c codecs_cmd.c decode_cmd.c decode_show.c
+          decode_script.c trace_cmd.c
           replay_cmd.c ledger_cmd.c gaps_cmd.c quarantine_cmd.c secrets.c
           keys_cmd.c boot.c metrics.c serve.c
-  USES api pipeline bridge vault)
+  USES api pipeline bridge vault script)

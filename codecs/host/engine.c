@@ -221,7 +221,8 @@ static bool start(struct engine *e, struct run *r, const struct kept *k)
 
 static void describe(struct run *r, struct buf *text)
 {
-    JSValueRef told = r->thrown ? call(r, "describe", 1, &r->thrown) : NULL;
+    JSValueRef thrown = r->thrown;
+    JSValueRef told = thrown ? call(r, "describe", 1, &thrown) : NULL;
 
     buf_clear(text);
     if (!told || !take_text(r->c, told, text))
@@ -339,7 +340,7 @@ struct engine *engine_new(void)
     /* No code is made at run time; one marker; a heap that collects early. */
     static const char *const options[][2] = {
         {"JSC_useJIT", "0"},
-        {"JSC_useWebAssembly", "0"},
+        {"JSC_useWasm", "0"},
         {"JSC_useSharedArrayBuffer", "0"},
         {"JSC_numberOfGCMarkers", "1"},
         {"JSC_forceRAMSize", "134217728"},

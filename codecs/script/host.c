@@ -153,10 +153,12 @@ static enum host_end hear(struct host *h, int wall_ms, struct wire_answer *ret)
     int status = reap(h, p.end != HOST_ANSWERED || r > 0);
     if (p.end != HOST_ANSWERED)
         return p.end;
-    bool elsewhere = (WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL ||
-                                              WTERMSIG(status) == SIGTERM)) ||
-                     (WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    return elsewhere ? HOST_LOST : HOST_CRASHED;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return HOST_RETIRED;
+    return WIFSIGNALED(status) &&
+                   (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM)
+               ? HOST_LOST
+               : HOST_CRASHED;
 }
 
 static enum host_end start(struct host *h, const char *program)

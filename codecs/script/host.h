@@ -18,8 +18,9 @@ enum host_end {
     HOST_HUNG, /* over the wall clock; killed */
     HOST_FAT,  /* over the memory it may have; killed */
     HOST_CRASHED,
-    HOST_LOST,   /* ended by somebody else, retired, or never scheduled */
-    HOST_ABSENT, /* could not be started */
+    HOST_RETIRED, /* ended by itself, worn */
+    HOST_LOST,    /* ended by somebody else, or never scheduled */
+    HOST_ABSENT,  /* could not be started */
 };
 
 /* Asks one question, starting the process first where needed. *ret points into

@@ -219,7 +219,7 @@ static int rows(const struct walk *w, const struct rules *rules,
                                 index++);
         int err = row_open(&in, record);
         if (err == 0)
-            err = node(&in, (struct str){0}, record, depth + 1);
+            err = node(&in, STR(""), record, depth + 1);
         if (err < 0)
             return err;
     }
@@ -336,5 +336,5 @@ int mapping_apply(const struct mapping *m, struct str result, struct decoded *d)
         if (err == 0)
             err = row_open(&w, doc);
     }
-    return err < 0 ? err : node(&w, (struct str){0}, doc, 0);
+    return err < 0 ? err : node(&w, STR(""), doc, 0);
 }

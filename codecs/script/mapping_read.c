@@ -203,13 +203,16 @@ static int list_of(struct reading_of *r, const struct json *o, const char *name,
 {
     const struct json *v = json_get(o, name);
 
-    *ret = v;
+    *ret = NULL;
     if (v && v->type != JSON_ARRAY)
         return refuse(r, "an array is expected for", str_of(name));
     if (!v || v->count == 0)
         return 0;
     *list = arena_alloc(r->arena, v->count * size);
-    return *list ? 0 : refuse(r, "too many entries in", str_of(name));
+    if (!*list)
+        return refuse(r, "too many entries in", str_of(name));
+    *ret = v;
+    return 0;
 }
 
 static int read_rules(struct reading_of *r, const struct json *o,
@@ -220,7 +223,7 @@ static int read_rows(struct reading_of *r, const struct json *o,
 {
     static const char *const names[] = {
         "field", "time", "time_unit", "registers", "events", "remark", NULL};
-    const struct json *v;
+    const struct json *v = NULL;
     void *list = NULL;
     int err = list_of(r, o, "rows", sizeof *ret->rows, &v, &list);
 
@@ -243,7 +246,7 @@ static int read_rows(struct reading_of *r, const struct json *o,
 static int read_rules(struct reading_of *r, const struct json *o,
                       struct rules *ret, bool top)
 {
-    const struct json *v;
+    const struct json *v = NULL;
     void *list = NULL;
     int err = take_time(r, o, "time", &ret->time);
 

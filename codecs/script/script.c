@@ -169,11 +169,12 @@ static enum host_end ask_again(struct scripts *s, struct host *h,
         enum host_end end = ask(s, h, c, ret);
         if (end == HOST_ANSWERED || end == HOST_ABSENT)
             return end;
-        if (end == HOST_LOST) {
-            log_warning("codec-host was lost", "attempt=%d", ++lost);
-            if (lost < LOST_MAX)
+        if (end == HOST_LOST)
+            log_warning("codec-host was lost", "attempt=%d", lost + 1);
+        if (end == HOST_LOST || end == HOST_RETIRED) {
+            if (++lost < LOST_MAX)
                 continue;
-            return end;
+            return HOST_LOST;
         }
         int kills = strikes(s, &c->key, 1);
         log_warning("codec-host replaced", "reason=%s kills=%d",

@@ -103,6 +103,15 @@ const struct conf_option settings_options[] = {
     {"codecs.dir", CONF_TEXT, FIELD(codecs_dir), NULL, "", 0, 1000, NULL,
      "Directory of loaded codecs (*.so, trusted code: codecs/README.md); read"
      " at start. Empty: none."},
+    {"codecs.host", CONF_TEXT, FIELD(codecs_host), NULL, "", 0, 1000, NULL,
+     "The program that runs payload codecs in JavaScript. Empty: codec-host"
+     " beside this one."},
+    {"codecs.hosts", CONF_INT, FIELD(codecs_hosts), NULL, "2", 1, 64, NULL,
+     "Most such processes at once."},
+    {"codecs.wall", CONF_INT, FIELD(codecs_wall_ms), "ms", "500", 100, 60000,
+     NULL,
+     "How long one may take for a frame before it is killed and replaced;"
+     " inside it a script may compute for 100 ms."},
     {"log.level", CONF_ENUM, FIELD(log_level), NULL, "info", 0, 0,
      "debug|info|warning|error", "Least severity that is logged."},
     {0},

@@ -22,7 +22,8 @@ struct settings {
     char *journal_dir;
     int64_t journal_segment, journal_quota, journal_interval_ms;
     int journal_sync;
-    char *codecs_dir;
+    char *codecs_dir, *codecs_host;
+    int64_t codecs_hosts, codecs_wall_ms;
     char *keys_master_file;
     int64_t dedup_window_s, batch_frames, batch_bytes;
     int log_level;
