@@ -41,11 +41,14 @@ room(server/pipeline
           reconcile.c examine.c
   USES ingest codecs timesvc schema store vault)
 room(server/api
-  SOURCES api.c auth.c list.c meters.c readings.c frames.c ledger.c gaps.c
-          quarantine.c health.c
-  USES http schema store)
+  SOURCES api.c rights.c auth.c fields.c run.c list.c password.c gate.c
+          openapi.c login.c accounts.c audit.c meters.c readings.c
+          frames.c ledger.c gaps.c quarantine.c health.c
+  USES http schema store NEEDS PkgConfig::sodium)
+include(server/api/embed.cmake)
 room(server/cli
   SOURCES cli.c settings.c db.c table.c migrate_cmd.c tenant_cmd.c
+          account_cmd.c audit_cmd.c
           integration_cmd.c meter_cmd.c codecs_cmd.c decode_cmd.c decode_show.c
           decode_script.c trace_cmd.c
           replay_cmd.c ledger_cmd.c gaps_cmd.c quarantine_cmd.c secrets.c

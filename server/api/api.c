@@ -9,58 +9,75 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
-static const char *const none[] = {NULL};
-static const char *const meters_query[] = {"serial", "limit", "after", NULL};
-static const char *const readings_query[] = {
-    "from", "to", "register", "limit", "after", "format", NULL};
-static const char *const frames_query[] = {
-    "from", "to", "fate", "meter_id", "reason", "limit", "after", NULL};
-
-static const char *const ledger_query[] = {"from",  "to",    "by",
-                                           "limit", "after", NULL};
-static const char *const gaps_query[] = {"limit", "after", NULL};
-static const char *const quarantine_query[] = {"reason", "limit", "after",
-                                               NULL};
-
-static const struct endpoint endpoints[] = {
-    {"/api/v1/meters", meters_query, meters_serve},
-    {"/api/v1/meters/{id}", none, meter_serve},
-    {"/api/v1/meters/{id}/readings", readings_query, readings_serve},
-    {"/api/v1/frames", frames_query, frames_serve},
-    {"/api/v1/frames/{id}", none, frame_serve},
-    {"/api/v1/ledger", ledger_query, ledger_serve},
-    {"/api/v1/gaps", gaps_query, gaps_serve},
-    {"/api/v1/quarantine", quarantine_query, quarantines_serve},
-    {"/api/v1/quarantine/{id}", none, quarantine_serve},
-};
-enum { ENDPOINTS = sizeof endpoints / sizeof *endpoints };
-
-struct binding {
-    struct api *api;
-    const struct endpoint *endpoint;
-};
+/* The rows of all resources. */
+extern const struct endpoint meter_endpoints[], reading_endpoints[],
+    frame_endpoints[], ledger_endpoints[], gap_endpoints[],
+    quarantine_endpoints[], login_endpoints[], account_endpoints[],
+    audit_endpoints[], openapi_endpoints[];
+const struct endpoint *const endpoint_lists[] = {meter_endpoints,
+                                                 reading_endpoints,
+                                                 frame_endpoints,
+                                                 ledger_endpoints,
+                                                 gap_endpoints,
+                                                 quarantine_endpoints,
+                                                 login_endpoints,
+                                                 account_endpoints,
+                                                 audit_endpoints,
+                                                 openapi_endpoints,
+                                                 NULL};
 
 static void on_request(struct http_request *r, void *arg)
 {
     const struct binding *b = arg;
     struct call *c = arena_alloc(http_arena(r), sizeof *c);
 
-    *c = (struct call){.api = b->api, .r = r, .endpoint = b->endpoint};
+    *c = (struct call){
+        .api = b->api, .r = r, .binding = b, .endpoint = b->endpoint};
     auth_call(c);
+}
+
+/* The parameters get their types from the FROM clause; so `call` may cast them
+ * and run through once() just the same. */
+static void serve_endpoint(struct api *a, struct binding *b,
+                           const struct endpoint *e)
+{
+    struct buf sql = {0};
+
+    *b = (struct binding){.api = a, .endpoint = e};
+    if (e->call) {
+        buf_printf(&sql,
+                   "SELECT (%s)::text FROM (SELECT $1::int, $2::jsonb,"
+                   " $3::text, $4::text) p",
+                   e->call);
+        buf_u8(&sql, 0);
+        b->direct = mem_strdup((char *)sql.p);
+        buf_clear(&sql);
+        buf_printf(&sql,
+                   "SELECT once($5, $6, $q$%s$q$, $1::int, $2::jsonb, $3, $4)",
+                   e->call);
+        buf_u8(&sql, 0);
+        b->once = mem_strdup((char *)sql.p);
+    }
+    buf_done(&sql);
+    http_route(a->deps.http, e->method, e->pattern, on_request, b);
 }
 
 int api_new(const struct api_deps *deps, struct api **ret)
 {
     struct api *a = mem_alloc(sizeof *a);
+    int n = 0;
 
     a->deps = *deps;
-    a->bindings = mem_alloc(sizeof *a->bindings * ENDPOINTS);
-    for (int i = 0; i < ENDPOINTS; i++) {
-        a->bindings[i] = (struct binding){a, &endpoints[i]};
-        http_route(deps->http, "GET", endpoints[i].pattern, on_request,
-                   &a->bindings[i]);
-    }
+    a->gate = login_gate_new();
+    for (const struct endpoint *const *l = endpoint_lists; *l; l++)
+        for (const struct endpoint *e = *l; e->pattern; e++)
+            a->n_bindings++;
+    a->bindings = mem_alloc(sizeof *a->bindings * (size_t)a->n_bindings);
+    for (const struct endpoint *const *l = endpoint_lists; *l; l++)
+        for (const struct endpoint *e = *l; e->pattern; e++)
+            serve_endpoint(a, &a->bindings[n++], e);
     health_routes(a);
     *ret = a;
     return 0;
@@ -70,7 +87,12 @@ void api_free(struct api *a)
 {
     if (!a)
         return;
+    for (int i = 0; i < a->n_bindings; i++) {
+        free(a->bindings[i].direct);
+        free(a->bindings[i].once);
+    }
     buf_done(&a->scratch);
+    login_gate_free(a->gate);
     free(a->bindings);
     free(a);
 }
@@ -102,8 +124,7 @@ bool call_int(struct call *c, const char *name, int64_t min, int64_t max,
     return false;
 }
 
-/* A '+' that the client did not encode has arrived as a blank. */
-static struct str mend_offset(struct call *c, struct str s)
+struct str call_mend_offset(struct call *c, struct str s)
 {
     struct str copy = arena_str(http_arena(c->r), s);
 
@@ -120,7 +141,7 @@ bool call_time(struct call *c, const char *name, int64_t *ret)
     *ret = TIME_NONE;
     if (!s.p)
         return true;
-    if (stamp_parse(mend_offset(c, s), &t) == 0 && t.has_zone) {
+    if (stamp_parse(call_mend_offset(c, s), &t) == 0 && t.has_zone) {
         *ret = t.us;
         return true;
     }
@@ -190,6 +211,37 @@ static bool passes(const struct pg_outcome *o)
            strncmp(o->sqlstate, "57", 2) == 0;
 }
 
+/* refuse() of migrations/ speaks for itself; of the rest the class tells whose
+ * fault it is. False: ours. */
+static bool clients_fault(struct call *c, const struct pg_outcome *o)
+{
+    static const struct {
+        const char *state;
+        int status;
+        const char *text;
+    } classes[] = {
+        {"23505", 409, "There is one like it already"},
+        {"23503", 409, "Something else depends on it, or is not there"},
+        {"23514", 422, "A value is outside of what is allowed"},
+        {"23502", 422, "A value is missing"},
+        {"22", 422, "A value cannot be read"},
+    };
+
+    if (strncmp(o->sqlstate, "HE", 2) == 0 && atoi(o->sqlstate + 2) >= 400) {
+        http_problem(c->r, atoi(o->sqlstate + 2), *o->column ? o->column : NULL,
+                     "%s", o->error);
+        return true;
+    }
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        if (strncmp(o->sqlstate, classes[i].state, strlen(classes[i].state)) ==
+            0) {
+            http_problem(c->r, classes[i].status, *o->column ? o->column : NULL,
+                         "%s.", classes[i].text);
+            return true;
+        }
+    return false;
+}
+
 void call_failed(struct call *c, int err, const struct pg_outcome *o)
 {
     if (!o || passes(o)) {
@@ -199,6 +251,8 @@ void call_failed(struct call *c, int err, const struct pg_outcome *o)
                                      : "The database cannot be reached now.");
         return;
     }
+    if (clients_fault(c, o))
+        return;
     log_error("api query failed", "tenant=%d sqlstate=%s path=%s text=\"%s\"",
               c->tenant_id, o->sqlstate, c->endpoint->pattern, o->error);
     http_problem(c->r, 500, NULL, "The database refused the query.");

@@ -1,47 +1,94 @@
 /*
- * auth.c - whose token is it? auth_call -> (cache, or auth_look -> auth_found)
- * -> serve. The token itself is never kept nor sent on: only its BLAKE2b-256.
- * A token that is taken back works for at most cache_us longer.
+ * auth.c - who is it, and may he?
+ *   auth_call -> (cache, or auth_look -> auth_found) -> admit -> call_run
+ * A machine sends an API key, a person's browser the cookie of a session;
+ * neither is ever kept nor sent on, only its BLAKE2b-256. What is remembered
+ * lives five seconds: as long as a key that is taken back still works.
  */
 #include "server/api/call.h"
 #include "server/base/hex.h"
 #include "server/base/log.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <strings.h>
 
 static const int64_t cache_us = 5 * US_PER_S;
 
-static void serve(struct call *c)
-{
-    struct str odd = http_query_unknown(c->r, c->endpoint->query);
-    struct buf known = {0};
-
-    if (!odd.p) {
-        c->endpoint->serve(c);
-        return;
-    }
-    for (const char *const *q = c->endpoint->query; *q; q++)
-        buf_printf(&known, "%s%s", known.n ? ", " : "", *q);
-    http_problem(c->r, 400, odd.p,
-                 "There is no parameter of this name here; known: %.*s.",
-                 known.n ? (int)known.n : 4,
-                 known.n ? (const char *)known.p : "none");
-    buf_done(&known);
-}
-
 static void refuse(struct call *c, const char *challenge, const char *why)
 {
     static struct log_limit limit;
-    struct str peer = http_peer(c->r);
     int lines = log_allowed(&limit);
 
     if (lines)
-        log_warning("api token refused", "peer=%.*s times=%d", STR_ARGS(peer),
+        log_warning("api caller refused", "address=%s times=%d", c->address,
                     lines);
     http_set_header(c->r, "WWW-Authenticate", challenge);
     http_problem(c->r, 401, NULL, "%s", why);
 }
+
+/* ---- may he? ---- */
+
+void auth_csrf(const uint8_t hash[TOKEN_HASH], char ret[CSRF_TEXT])
+{
+    uint8_t tag[(CSRF_TEXT - 1) / 2];
+
+    crypto_generichash(tag, sizeof tag, hash, TOKEN_HASH,
+                       (const uint8_t *)"csrf", 4);
+    hex_encode(tag, sizeof tag, ret);
+}
+
+/* A page of somebody else can make a browser send the cookie, not this. */
+static bool csrf_good(struct call *c)
+{
+    char want[CSRF_TEXT];
+    struct str got = http_header(c->r, "X-CSRF-Token");
+
+    if (!c->by_cookie || strcmp(c->endpoint->method, "GET") == 0)
+        return true;
+    auth_csrf(c->hash, want);
+    if (got.n == CSRF_TEXT - 1 && sodium_memcmp(got.p, want, got.n) == 0)
+        return true;
+    http_problem(c->r, 403, "X-CSRF-Token",
+                 "With a cookie, this needs the \"csrf\" of /api/v1/session in "
+                 "the header X-CSRF-Token.");
+    return false;
+}
+
+static bool allowed(struct call *c)
+{
+    const struct endpoint *e = c->endpoint;
+
+    if (e->flags & ENDPOINT_ANYBODY) {
+        if (c->who.account_id)
+            return true;
+        http_problem(c->r, 403, NULL, "This is for people, not for API keys.");
+    } else if (c->who.must_change) {
+        http_problem(c->r, 403, "password",
+                     "The password must be changed first: POST "
+                     "/api/v1/password.");
+    } else if (!(c->who.rights & e->right)) {
+        http_problem(c->r, 403, NULL, "This needs the right \"%s\".",
+                     right_name(e->right));
+    } else if ((e->flags & ENDPOINT_CRITICAL) && c->who.account_id &&
+               !c->who.confirmed) {
+        http_problem(c->r, 403, "confirm",
+                     "This act is critical; give the password again: POST "
+                     "/api/v1/session/confirm.");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static void admit(struct call *c)
+{
+    c->tenant_id = c->who.tenant_id;
+    if (csrf_good(c) && allowed(c) && fields_check(c))
+        call_run(c);
+}
+
+/* ---- who is it? ---- */
 
 static struct auth_slot *slot_of(struct call *c)
 {
@@ -50,68 +97,164 @@ static struct auth_slot *slot_of(struct call *c)
     return &c->api->slots[i % AUTH_SLOTS];
 }
 
-static void auth_row(void *arg, const PGresult *res, int row)
+void auth_forget(struct call *c)
+{
+    *slot_of(c) = (struct auth_slot){0};
+}
+
+static void key_row(void *arg, const PGresult *res, int row)
 {
     struct call *c = arg;
+    struct str name = column_str(res, row, 2);
 
-    c->tenant_id = (int32_t)column_int(res, row, 0, 0);
+    c->who = (struct identity){
+        .tenant_id = (int32_t)column_int(res, row, 0, PG_NO_TENANT),
+        .rights = (uint32_t)column_int(res, row, 3, 0)};
+    snprintf(c->who.actor, sizeof c->who.actor, "api key %lld (%.*s)",
+             (long long)column_int(res, row, 1, 0), STR_ARGS(name));
+}
+
+static void session_row(void *arg, const PGresult *res, int row)
+{
+    struct call *c = arg;
+    struct str email = column_str(res, row, 2);
+
+    c->who = (struct identity){
+        .tenant_id = (int32_t)column_int(res, row, 0, PG_NO_TENANT),
+        .account_id = (int32_t)column_int(res, row, 1, 0),
+        .rights = (uint32_t)column_int(res, row, 3, 0),
+        .must_change = str_is(column_str(res, row, 4), "t"),
+        .confirmed = str_is(column_str(res, row, 5), "t")};
+    snprintf(c->who.actor, sizeof c->who.actor, "%.*s", STR_ARGS(email));
 }
 
 static void auth_found(void *arg, const struct pg_outcome *o)
 {
     struct call *c = arg;
+    struct auth_slot *s = slot_of(c);
 
     if (o->err < 0) {
         call_failed(c, o->err, o);
         return;
     }
     if (o->rows == 0) {
-        refuse(c, "Bearer error=\"invalid_token\"", "The token is not known.");
+        if (c->by_cookie)
+            refuse(c, "Cookie", "The session has ended; sign in again.");
+        else
+            refuse(c, "Bearer error=\"invalid_token\"",
+                   "The API key is not known, has expired, or may not come "
+                   "from this address.");
         return;
     }
-    *slot_of(c) = (struct auth_slot){
-        .tenant_id = c->tenant_id,
-        .until_us = clock_mono(c->api->deps.clock) + cache_us};
-    memcpy(slot_of(c)->hash, c->hash, TOKEN_HASH);
-    serve(c);
+    *s = (struct auth_slot){
+        .who = c->who, .until_us = clock_mono(c->api->deps.clock) + cache_us};
+    memcpy(s->hash, c->hash, TOKEN_HASH);
+    memcpy(s->address, c->address, sizeof s->address);
+    admit(c);
 }
 
 static void auth_look(struct call *c)
 {
-    char hex[2 * TOKEN_HASH + 1];
-    const struct pg_call call = {
+    char hex[2 * TOKEN_HASH + 1], idle[24], absolute[24];
+    struct pg_call call = {
         .tenant_id = PG_NO_TENANT,
-        .sql = "SELECT tenant_id FROM authenticate_token($1)",
-        .n = 1,
-        .values = {hex_encode(c->hash, TOKEN_HASH, hex)},
-        .row = auth_row,
+        .write = true,
+        .n = 2,
+        .values = {hex_encode(c->hash, TOKEN_HASH, hex), c->address},
+        .sql = "SELECT * FROM authenticate_key($1, $2)",
+        .row = key_row,
         .done = auth_found,
         .arg = c};
-    int r = pg_call(c->api->deps.pool, &call);
 
+    if (c->by_cookie) {
+        snprintf(idle, sizeof idle, "%lld",
+                 (long long)c->api->deps.session_idle_s);
+        snprintf(absolute, sizeof absolute, "%lld",
+                 (long long)c->api->deps.session_most_s);
+        call.sql = "SELECT * FROM authenticate_session($1, $2, $3)";
+        call.n = 3;
+        call.values[1] = idle;
+        call.values[2] = absolute;
+        call.row = session_row;
+    }
+    int r = pg_call(c->api->deps.pool, &call);
     if (r < 0)
         call_failed(c, r, NULL);
 }
 
+/* "a=b; headend_session=x; c=d" */
+static struct str cookie_of(struct call *c)
+{
+    static const char name[] = "headend_session=";
+    struct str s = http_header(c->r, "Cookie");
+
+    while (s.n) {
+        const char *semicolon = memchr(s.p, ';', s.n);
+        size_t n = semicolon ? (size_t)(semicolon - s.p) : s.n;
+        struct str one = str_trim((struct str){s.p, n});
+        if (one.n > sizeof name - 1 &&
+            memcmp(one.p, name, sizeof name - 1) == 0)
+            return (struct str){one.p + sizeof name - 1,
+                                one.n - (sizeof name - 1)};
+        n += semicolon != NULL;
+        s = (struct str){s.p + n, s.n - n};
+    }
+    return (struct str){0};
+}
+
+static bool token_of(struct call *c, struct str *ret)
+{
+    struct str header = http_header(c->r, "Authorization");
+
+    if (header.n >= 7 && strncasecmp(header.p, "Bearer ", 7) == 0) {
+        *ret = str_trim((struct str){header.p + 7, header.n - 7});
+        return true;
+    }
+    *ret = cookie_of(c);
+    c->by_cookie = ret->n > 0;
+    return c->by_cookie;
+}
+
+/* "127.0.0.1:40112", "[::1]:40112" without the port and brackets. */
+static void take_address(struct call *c)
+{
+    struct str s = http_peer(c->r);
+
+    while (s.n && s.p[s.n - 1] != ':')
+        s.n--;
+    s.n -= s.n > 0;
+    if (s.n > 2 && s.p[0] == '[')
+        s = (struct str){s.p + 1, s.n - 2};
+    snprintf(c->address, sizeof c->address, "%.*s", STR_ARGS(s));
+}
+
 void auth_call(struct call *c)
 {
-    struct str header = http_header(c->r, "Authorization"), token = header;
     const struct auth_slot *slot;
+    struct str token;
 
-    if (header.n < 7 || strncasecmp(header.p, "Bearer ", 7) != 0) {
-        refuse(c, "Bearer",
-               "A token is needed: \"Authorization: Bearer ...\".");
+    c->tenant_id = c->who.tenant_id = PG_NO_TENANT;
+    take_address(c);
+    if (c->endpoint->flags & ENDPOINT_PUBLIC) {
+        if (fields_check(c))
+            call_run(c);
         return;
     }
-    token.p += 7, token.n -= 7;
-    token = str_trim(token);
+    if (!token_of(c, &token)) {
+        refuse(c, "Bearer",
+               "Sign in (POST /api/v1/login), or send an API key: "
+               "\"Authorization: Bearer ...\".");
+        return;
+    }
     crypto_generichash(c->hash, TOKEN_HASH, (const uint8_t *)token.p, token.n,
                        NULL, 0);
     slot = slot_of(c);
     if (slot->until_us > clock_mono(c->api->deps.clock) &&
-        sodium_memcmp(slot->hash, c->hash, TOKEN_HASH) == 0) {
-        c->tenant_id = slot->tenant_id;
-        serve(c);
+        sodium_memcmp(slot->hash, c->hash, TOKEN_HASH) == 0 &&
+        strcmp(slot->address, c->address) == 0 &&
+        (slot->who.account_id != 0) == c->by_cookie) {
+        c->who = slot->who;
+        admit(c);
         return;
     }
     auth_look(c);

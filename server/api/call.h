@@ -1,66 +1,111 @@
 /*
- * call.h - inside of the room: one authenticated request to one endpoint. It
- * lives in the request's arena, so it is there until the request is over and
- * answered.
+ * call.h - inside of the room: one request to one endpoint, and who makes it.
+ * It lives in the request's arena, so it is there until the request is over
+ * and answered.
  */
 #pragma once
 
 #include "server/api/api.h"
+#include "server/api/endpoint.h"
+#include "server/base/json.h"
 #include "server/store/column.h"
 
-enum { TOKEN_HASH = 32, AUTH_SLOTS = 1024 };
+enum {
+    TOKEN_HASH = 32,
+    AUTH_SLOTS = 1024,
+    CALL_VALUES = 11,
+    ACTOR_TEXT = 160,
+    ADDRESS_TEXT = 64
+};
+
+/* Who makes a call. */
+struct identity {
+    int32_t tenant_id;  /* PG_NO_TENANT: none chosen */
+    int32_t account_id; /* 0: an API key */
+    uint32_t rights;
+    bool must_change; /* the password, before anything else */
+    bool confirmed;   /* gave the password within the last minutes */
+    char actor[ACTOR_TEXT];
+};
 
 struct auth_slot {
     uint8_t hash[TOKEN_HASH];
-    int32_t tenant_id;
+    char address[ADDRESS_TEXT];
+    struct identity who;
     int64_t until_us; /* monotonic */
+};
+
+/* An endpoint as this API serves it. */
+struct binding {
+    struct api *api;
+    const struct endpoint *endpoint;
+    char *direct, *once; /* SQL around endpoint->call */
 };
 
 struct api {
     struct api_deps deps;
     struct binding *bindings;
+    int n_bindings;
     struct buf scratch; /* a row while it is written */
     struct auth_slot slots[AUTH_SLOTS];
+    struct login_gate *gate; /* login.c */
 };
 
 struct call {
     struct api *api;
     struct http_request *r;
+    const struct binding *binding;
     const struct endpoint *endpoint;
-    int32_t tenant_id;
-    uint8_t hash[TOKEN_HASH]; /* of the token, while it is looked up */
-    struct str found;         /* the one thing asked for, as JSON */
+    struct identity who;
+    int32_t tenant_id; /* who.tenant_id */
+    char address[ADDRESS_TEXT];
+    bool by_cookie;
+    uint8_t hash[TOKEN_HASH];        /* of the token or the cookie */
+    const char *values[CALL_VALUES]; /* path and query fields, in order */
+    int n_values;
+    const struct json *body; /* NULL where the endpoint takes none */
+    struct str body_text;
+    struct str found; /* the one thing asked for, as JSON */
 };
 
-struct endpoint {
-    const char *pattern;
-    const char *const *query; /* the parameters it knows, ends with NULL */
-    void (*serve)(struct call *c);
-};
-
-/* auth.c: finds the tenant, then serves; or answers 401, 503. */
+/* auth.c: who is it, may he? Then call_run; or answers 401, 403, 503. */
 void auth_call(struct call *c);
+/* Forgets what is remembered of the caller's token. */
+void auth_forget(struct call *c);
+/* Of a cookie: what a form must send along. Hex, TOKEN_TEXT. */
+enum { CSRF_TEXT = 33 };
+void auth_csrf(const uint8_t hash[TOKEN_HASH], char ret[CSRF_TEXT]);
 
-/* The endpoints (one file per resource). */
-void meters_serve(struct call *c);
-void meter_serve(struct call *c);
-void readings_serve(struct call *c);
-void frames_serve(struct call *c);
-void frame_serve(struct call *c);
-void ledger_serve(struct call *c);
-void gaps_serve(struct call *c);
-void quarantines_serve(struct call *c);
-void quarantine_serve(struct call *c);
+/* fields.c: false after a refusal was answered. */
+bool fields_check(struct call *c);
+const struct field *field_find(const struct endpoint *e, enum field_in in,
+                               struct str name);
+
+/* run.c */
+void call_run(struct call *c);
+/* Sends a write: $1 tenant, $2 `body`, $3, $4 path fields; `once` where the
+ * client named an Idempotency-Key. Its JSON is the answer. */
+void call_write(struct call *c, const char *direct, const char *once,
+                const char *body);
+void call_answer(struct call *c, struct str json);
+struct pg_actor call_actor(const struct call *c);
 
 /* Outside of /api: no tenant, no token (health.c). */
 void health_routes(struct api *a);
 
-/* Query parameters. A bad value answers 400 with what would be right, and
- * gives false; an absent one is the fallback. */
+/* login.c: the line for the few password hashes at a time. */
+struct login_gate *login_gate_new(void);
+void login_gate_free(struct login_gate *g);
+
+/* Query parameters of endpoints that run by themselves. A bad value answers
+ * 400 with what would be right, and gives false; an absent one is the
+ * fallback. */
 bool call_int(struct call *c, const char *name, int64_t min, int64_t max,
               int64_t fallback, int64_t *ret);
 bool call_time(struct call *c, const char *name, int64_t *ret); /* TIME_NONE */
 bool call_period(struct call *c, int64_t *from_us, int64_t *to_us);
+/* A '+' that the client did not encode has arrived as a blank. */
+struct str call_mend_offset(struct call *c, struct str s);
 /* The {id} of the path; answers 404 when it is no id. */
 bool call_id(struct call *c, int64_t *ret);
 void call_none(struct call *c); /* 404 */
@@ -71,7 +116,7 @@ bool call_is_time(int64_t us); /* within the years that are accepted */
 
 /* pg_done_fn of a query for one thing: c->found, 404, or what failed. */
 void call_reply_found(void *arg, const struct pg_outcome *o);
-/* The database did not answer, or a query could not be sent (err). */
+/* The database did not answer, refused, or a query could not be sent (err). */
 void call_failed(struct call *c, int err, const struct pg_outcome *o);
 
 /* JSON and CSV pieces. */

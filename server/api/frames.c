@@ -94,7 +94,7 @@ static bool read_fate(struct call *c, int *ret)
     return false;
 }
 
-void frames_serve(struct call *c)
+static void frames_serve(struct call *c)
 {
     struct frame_filter *f = arena_alloc(http_arena(c->r), sizeof *f);
     struct list *l;
@@ -145,7 +145,7 @@ static void one_row(void *arg, const PGresult *res, int at)
     c->found = arena_str(http_arena(c->r), buf_view(b));
 }
 
-void frame_serve(struct call *c)
+static void frame_serve(struct call *c)
 {
     const struct pg_taker taker = {one_row, call_reply_found, c};
     int64_t id;
@@ -157,3 +157,27 @@ void frame_serve(struct call *c)
     if (r < 0)
         call_failed(c, r, NULL);
 }
+
+static const struct field list_fields[] = {
+    {"from", IN_QUERY, FIELD_TIME, .help = "First arrival, inclusive."},
+    {"to", IN_QUERY, FIELD_TIME, .help = "End, exclusive."},
+    {"fate", IN_QUERY, FIELD_TEXT,
+     .one_of = "stored|duplicate|quarantined|rejected",
+     .help = "What became of it."},
+    {"meter_id", IN_QUERY, FIELD_INT, .min = 1, .max = INT32_MAX,
+     .help = "Only this meter's."},
+    {"reason", IN_QUERY, FIELD_TEXT, .max = 64,
+     .help = "Why it was not stored."},
+    {0}};
+static const struct field id_fields[] = {
+    {"id", IN_PATH, FIELD_INT, .min = 1, .max = INT64_MAX, .help = "frame_id"},
+    {0}};
+
+const struct endpoint frame_endpoints[] = {
+    {"GET", "/api/v1/frames", RIGHT_VIEW, .name = "frames_list",
+     .title = "Frames and their fate, newest first.", .fields = list_fields,
+     .list = "frames", .serve = frames_serve, .answer = "frame"},
+    {"GET", "/api/v1/frames/{id}", RIGHT_VIEW, .name = "frame_get",
+     .title = "One frame: its payload, and what came of it.",
+     .fields = id_fields, .serve = frame_serve, .answer = "frame_whole"},
+    {0}};

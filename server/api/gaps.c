@@ -43,7 +43,7 @@ static void row(struct list *l, const PGresult *res, struct buf *out,
 
 static const struct list_kind kind = {.query = query, .row = row};
 
-void gaps_serve(struct call *c)
+static void gaps_serve(struct call *c)
 {
     struct list *l = list_new(c, &kind);
     struct gap_filter *f = arena_alloc(http_arena(c->r), sizeof *f);
@@ -55,3 +55,9 @@ void gaps_serve(struct call *c)
     l->head = STR("{\"gaps\":[");
     list_query(l);
 }
+
+const struct endpoint gap_endpoints[] = {
+    {"GET", "/api/v1/gaps", RIGHT_VIEW, 0, "gaps_list",
+     "Meters whose frames did not all arrive.", .list = "gaps",
+     .serve = gaps_serve, .answer = "gap"},
+    {0}};

@@ -90,7 +90,7 @@ static bool read_by(struct call *c, enum balance_by *ret)
     return true;
 }
 
-void ledger_serve(struct call *c)
+static void ledger_serve(struct call *c)
 {
     struct balance_filter *f = arena_alloc(http_arena(c->r), sizeof *f);
     struct list *l;
@@ -110,3 +110,16 @@ void ledger_serve(struct call *c)
                            balance_by_name(f->by));
     list_query(l);
 }
+
+static const struct field fields[] = {
+    {"from", IN_QUERY, FIELD_TIME, .help = "First minute, inclusive."},
+    {"to", IN_QUERY, FIELD_TIME, .help = "End, exclusive."},
+    {"by", IN_QUERY, FIELD_TEXT, .one_of = "minute|hour|day|total",
+     .help = "Period of a row."},
+    {0}};
+
+const struct endpoint ledger_endpoints[] = {
+    {"GET", "/api/v1/ledger", RIGHT_VIEW, .name = "ledger_list",
+     .title = "Frames received, and what became of them.", .fields = fields,
+     .list = "ledger", .serve = ledger_serve, .answer = "ledger_row"},
+    {0}};

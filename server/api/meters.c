@@ -43,7 +43,7 @@ static void row(struct list *l, const PGresult *res, struct buf *out,
 
 static const struct list_kind kind = {.query = query, .row = row};
 
-void meters_serve(struct call *c)
+static void meters_serve(struct call *c)
 {
     struct list *l = list_new(c, &kind);
     struct meter_filter *f = arena_alloc(http_arena(c->r), sizeof *f);
@@ -69,7 +69,7 @@ static void one_row(void *arg, const PGresult *res, int at)
     c->found = arena_str(http_arena(c->r), buf_view(&c->api->scratch));
 }
 
-void meter_serve(struct call *c)
+static void meter_serve(struct call *c)
 {
     const struct pg_taker taker = {one_row, call_reply_found, c};
     int64_t id;
@@ -81,3 +81,19 @@ void meter_serve(struct call *c)
     if (r < 0)
         call_failed(c, r, NULL);
 }
+
+static const struct field list_fields[] = {
+    {"serial", IN_QUERY, FIELD_TEXT, .max = 64, .help = "Only this serial."},
+    {0}};
+static const struct field id_fields[] = {
+    {"id", IN_PATH, FIELD_INT, .min = 1, .max = INT32_MAX, .help = "meter_id"},
+    {0}};
+
+const struct endpoint meter_endpoints[] = {
+    {"GET", "/api/v1/meters", RIGHT_VIEW, .name = "meters_list",
+     .title = "Meters, by meter_id.", .fields = list_fields, .list = "meters",
+     .serve = meters_serve, .answer = "meter"},
+    {"GET", "/api/v1/meters/{id}", RIGHT_VIEW, .name = "meter_get",
+     .title = "One meter.", .fields = id_fields, .serve = meter_serve,
+     .answer = "meter"},
+    {0}};

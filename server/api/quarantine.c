@@ -89,7 +89,7 @@ static void reasons_done(void *arg, const struct pg_outcome *o)
     list_query(q->list);
 }
 
-void quarantines_serve(struct call *c)
+static void quarantines_serve(struct call *c)
 {
     struct quarantined *q = arena_alloc(http_arena(c->r), sizeof *q);
     const struct pg_taker taker = {reason_row, reasons_done, q};
@@ -162,7 +162,7 @@ static void one_row(void *arg, const PGresult *res, int at)
     c->found = arena_str(http_arena(c->r), buf_view(&c->api->scratch));
 }
 
-void quarantine_serve(struct call *c)
+static void quarantine_serve(struct call *c)
 {
     const struct pg_taker taker = {one_row, call_reply_found, c};
     int64_t id;
@@ -174,3 +174,21 @@ void quarantine_serve(struct call *c)
     if (r < 0)
         call_failed(c, r, NULL);
 }
+
+static const struct field list_fields[] = {
+    {"reason", IN_QUERY, FIELD_TEXT, .max = 64, .help = "Only this reason."},
+    {0}};
+static const struct field id_fields[] = {
+    {"id", IN_PATH, FIELD_INT, .min = 1, .max = INT64_MAX, .help = "frame_id"},
+    {0}};
+
+const struct endpoint quarantine_endpoints[] = {
+    {"GET", "/api/v1/quarantine", RIGHT_VIEW, .name = "quarantine_list",
+     .title = "Frames that could not become readings, newest first.",
+     .fields = list_fields, .list = "quarantine", .serve = quarantines_serve,
+     .answer = "quarantined"},
+    {"GET", "/api/v1/quarantine/{id}", RIGHT_VIEW, .name = "quarantine_get",
+     .title = "One of them: its bytes, and how far its codec gets.",
+     .fields = id_fields, .serve = quarantine_serve,
+     .answer = "quarantined_whole"},
+    {0}};

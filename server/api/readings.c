@@ -219,7 +219,7 @@ static bool check_cursor(struct call *c, const struct list *l)
     return false;
 }
 
-void readings_serve(struct call *c)
+static void readings_serve(struct call *c)
 {
     struct readings *q = arena_alloc(http_arena(c->r), sizeof *q);
     const struct pg_taker taker = {found_meter, looked_for_meter, q};
@@ -240,3 +240,19 @@ void readings_serve(struct call *c)
     if (r < 0)
         call_failed(c, r, NULL);
 }
+
+static const struct field fields[] = {
+    {"id", IN_PATH, FIELD_INT, .min = 1, .max = INT32_MAX, .help = "meter_id"},
+    {"from", IN_QUERY, FIELD_TIME, .help = "First instant, inclusive."},
+    {"to", IN_QUERY, FIELD_TIME, .help = "End, exclusive."},
+    {"register", IN_QUERY, FIELD_TEXT, .max = 32,
+     .help = "Only this OBIS code, such as 6-0:1.0.0."},
+    {"format", IN_QUERY, FIELD_TEXT, .one_of = "json|csv",
+     .help = "CSV has no end; JSON pages."},
+    {0}};
+
+const struct endpoint reading_endpoints[] = {
+    {"GET", "/api/v1/meters/{id}/readings", RIGHT_VIEW, .name = "readings_list",
+     .title = "Readings of a meter, by time.", .fields = fields,
+     .list = "readings", .serve = readings_serve, .answer = "reading"},
+    {0}};

@@ -3,8 +3,10 @@
  */
 #include "server/cli/db.h"
 #include "server/store/migrate.h"
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static void quiet(void *arg, const char *message)
 {
@@ -42,6 +44,17 @@ static bool take_role(PGconn *pq, const char *role)
     return ok;
 }
 
+/* Who acts, for the audit trail. */
+static void tell_who(PGconn *pq)
+{
+    const struct passwd *me = getpwuid(geteuid());
+    const char *values[1] = {me ? me->pw_name : "?"};
+
+    PQclear(PQexecParams(
+        pq, "SELECT set_config('headend.actor', 'command line ' || $1, false)",
+        1, NULL, values, NULL, NULL, 0));
+}
+
 PGconn *db_open(const struct cli *c, enum db_as as)
 {
     const char *url = c->settings.database_url;
@@ -58,6 +71,7 @@ PGconn *db_open(const struct cli *c, enum db_as as)
         return NULL;
     }
     PQsetNoticeProcessor(pq, quiet, NULL);
+    tell_who(pq);
     if (as == DB_SERVER &&
         (!migrated(pq) || !take_role(pq, c->settings.database_role))) {
         PQfinish(pq);

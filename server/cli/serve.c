@@ -331,8 +331,16 @@ static int open_http(struct server *v)
     const struct settings *s = v->s;
     struct http_options o = {s->http_listen, (int)s->http_connections,
                              (int)s->http_idle_s, 1 << 20};
-    struct api_deps deps = {NULL,      v->pool,    &clock_system, on_metrics,
-                            not_ready, on_pending, on_examine,    v};
+    struct api_deps deps = {.loop = &v->loop,
+                            .pool = v->pool,
+                            .clock = &clock_system,
+                            .metrics = on_metrics,
+                            .not_ready = not_ready,
+                            .pending = on_pending,
+                            .examine = on_examine,
+                            .session_idle_s = s->session_idle_s,
+                            .session_most_s = s->session_most_s,
+                            .arg = v};
     int err = http_listen(&v->loop, &o, &v->http);
     if (err < 0)
         return cli_fail("http.listen %s: %s (%s)", s->http_listen,

@@ -32,6 +32,10 @@ const struct conf_option settings_options[] = {
      100000, NULL, "Most HTTP connections at once."},
     {"http.idle", CONF_INT, FIELD(http_idle_s), "s", "60", 1, 3600, NULL,
      "Silence after which an HTTP connection is cut."},
+    {"session.idle", CONF_INT, FIELD(session_idle_s), "s", "3600", 60, 604800,
+     NULL, "Silence after which a person must sign in again."},
+    {"session.longest", CONF_INT, FIELD(session_most_s), "s", "43200", 300,
+     2592000, NULL, "After this a person must sign in again in any case."},
     {"tcp.listen", CONF_TEXT, FIELD(tcp_listen), NULL, "127.0.0.1:4460", 0, 255,
      NULL,
      "Shared listener for meters that dial in (HEO-JSON); a serial must then"

@@ -16,6 +16,7 @@ struct settings {
     char *tcp_listen, *tcp_tls_listen, *tcp_tls_cert, *tcp_tls_key, *tcp_tls_ca,
         *tcp_proxies;
     int64_t tcp_greeting_s, tcp_greetings;
+    int64_t session_idle_s, session_most_s;
     int64_t tcp_line_max, tcp_depth_max, tcp_rate, tcp_idle_s, tcp_bye_s,
         tcp_linger_s, tcp_sessions;
     int64_t mqtt_message_max;

@@ -1,5 +1,6 @@
 /*
- * tenant_cmd.c - headend tenant add | list, headend token add.
+ * tenant_cmd.c - headend tenant add | list, headend api-key add | list |
+ * remove.
  */
 #include "server/base/hex.h"
 #include "server/cli/db.h"
@@ -10,54 +11,67 @@
 #include <stdlib.h>
 
 const struct cli_arg list_args[] = {{"json", NULL, false, "print JSON"}, {0}};
-const struct cli_arg token_args[] = {{"json", NULL, false, "print JSON"}, {0}};
+const struct cli_arg api_key_add_args[] = {
+    {"name", "TEXT", false, "what it is for (default: cli)"},
+    {"rights", "LIST", false,
+     "comma-separated, such as view,export (default: all of a tenant's)"},
+    {"json", NULL, false, "print JSON"},
+    {0}};
+const struct cli_arg api_key_list_args[] = {{"json", NULL, false, "print JSON"},
+                                            {0}};
 const struct cli_arg tenant_add_args[] = {
     {"timezone", "ZONE", false,
      "IANA zone of meters that do not say theirs (default UTC)"},
     {"json", NULL, false, "print JSON"},
     {0}};
 
-enum { TOKEN_BYTES = 24, TOKEN_TEXT = 4 + 2 * TOKEN_BYTES + 1 };
+enum { KEY_BYTES = 24, KEY_TEXT = 4 + 2 * KEY_BYTES + 1, PREFIX = 12 };
 
 /* "hdk_" and 192 random bits; only its hash is stored. */
-static int token_make(PGconn *pq, int32_t tenant, char token[TOKEN_TEXT])
+static int key_make(PGconn *pq, int32_t tenant, const char *name,
+                    const char *rights, char key[KEY_TEXT])
 {
-    unsigned char random[TOKEN_BYTES], hash[32];
-    char hex[65], id[16];
-    const char *values[2] = {id, hex};
+    static const char sql[] =
+        "INSERT INTO api_key (tenant_id, name, prefix, hash, rights, "
+        "created_by)"
+        " VALUES ($1, $2, $3, $4, right_bits(CASE WHEN $5::text IS NULL THEN"
+        " array_remove(right_list(), 'platform') ELSE string_to_array($5, ',')"
+        " END), current_setting('headend.actor', true))";
+    unsigned char random[KEY_BYTES], hash[32];
+    char hex[65], id[16], prefix[PREFIX + 1];
+    const char *values[5] = {id, name, prefix, hex, rights};
 
     if (sodium_init() < 0)
         return cli_fail("no source of random numbers");
     randombytes_buf(random, sizeof random);
-    memcpy(token, "hdk_", 4);
-    hex_encode(random, sizeof random, token + 4);
-    crypto_generichash(hash, sizeof hash, (unsigned char *)token, strlen(token),
+    memcpy(key, "hdk_", 4);
+    hex_encode(random, sizeof random, key + 4);
+    snprintf(prefix, sizeof prefix, "%.*s", PREFIX, key);
+    crypto_generichash(hash, sizeof hash, (unsigned char *)key, strlen(key),
                        NULL, 0);
     hex_encode(hash, sizeof hash, hex);
     snprintf(id, sizeof id, "%d", tenant);
-    PGresult *r =
-        db_query(pq, "INSERT INTO api_token (tenant_id, hash) VALUES ($1, $2)",
-                 2, values);
+    PGresult *r = db_query(pq, sql, 5, values);
     PQclear(r);
     return r ? 0 : 1;
 }
 
-static void print_token(const char *name, int32_t tenant, const char *token,
-                        bool json)
+static void print_key(const char *name, int32_t tenant, const char *key,
+                      bool json)
 {
     if (json)
-        printf("{\"tenant\":\"%s\",\"tenant_id\":%d,\"token\":\"%s\"}\n", name,
-               tenant, token);
+        printf("{\"tenant\":\"%s\",\"tenant_id\":%d,\"api_key\":\"%s\"}\n",
+               name, tenant, key);
     else
-        printf("tenant %s has id %d\nAPI token (shown once): %s\n", name,
-               tenant, token);
+        printf("tenant %s has id %d\nAPI key (shown once): %s\n", name, tenant,
+               key);
 }
 
 int cmd_tenant_add(struct cli *c)
 {
     const char *zone = cli_get(c, tenant_add_args, "timezone");
     const char *values[2] = {c->free[0], zone ? zone : "UTC"};
-    char token[TOKEN_TEXT];
+    char key[KEY_TEXT];
 
     if (!zone_find(str_of(values[1])))
         return cli_fail("--timezone %s: no such IANA time zone", values[1]);
@@ -69,11 +83,13 @@ int cmd_tenant_add(struct cli *c)
     PGresult *r = db_query(pq, "SELECT tenant_add($1, $2)", 2, values);
     if (r) {
         int32_t tenant = atoi(PQgetvalue(r, 0, 0));
-        status = db_tenant(pq, tenant) == 0 ? token_make(pq, tenant, token) : 1;
+        status = db_tenant(pq, tenant) == 0
+                     ? key_make(pq, tenant, "cli", NULL, key)
+                     : 1;
         PGresult *end = status == 0 ? db_query(pq, "COMMIT", 0, NULL) : NULL;
         if (end)
-            print_token(c->free[0], tenant, token,
-                        cli_get(c, tenant_add_args, "json") != NULL);
+            print_key(c->free[0], tenant, key,
+                      cli_get(c, tenant_add_args, "json") != NULL);
         status = end ? 0 : 1;
         PQclear(end);
     }
@@ -97,17 +113,64 @@ int cmd_tenant_list(struct cli *c)
     return r ? 0 : 1;
 }
 
-int cmd_token_add(struct cli *c)
+int cmd_api_key_add(struct cli *c)
 {
-    char token[TOKEN_TEXT];
+    const char *name = cli_get(c, api_key_add_args, "name");
+    char key[KEY_TEXT];
     PGconn *pq = db_open(c, DB_SERVER);
     if (!pq)
         return 1;
     int32_t tenant = db_tenant_named(pq, c->free[0]);
-    int status = tenant < 0 ? 1 : token_make(pq, tenant, token);
+    int status = tenant < 0
+                     ? 1
+                     : key_make(pq, tenant, name ? name : "cli",
+                                cli_get(c, api_key_add_args, "rights"), key);
     if (status == 0)
-        print_token(c->free[0], tenant, token,
-                    cli_get(c, token_args, "json") != NULL);
+        print_key(c->free[0], tenant, key,
+                  cli_get(c, api_key_add_args, "json") != NULL);
+    PQfinish(pq);
+    return status;
+}
+
+int cmd_api_key_list(struct cli *c)
+{
+    PGconn *pq = db_open(c, DB_SERVER);
+    if (!pq)
+        return 1;
+    int32_t tenant = db_tenant_named(pq, c->free[0]);
+    PGresult *r =
+        tenant < 0
+            ? NULL
+            : db_query(pq,
+                       "SELECT api_key_id, name, prefix,"
+                       " array_to_string(right_names(rights), ',') AS rights,"
+                       " expires_at, last_used_at FROM api_key"
+                       " ORDER BY api_key_id",
+                       0, NULL);
+    if (r && cli_get(c, api_key_list_args, "json"))
+        table_json(r, "api_keys");
+    else if (r)
+        table_print(r);
+    PQclear(r);
+    PQfinish(pq);
+    return r ? 0 : 1;
+}
+
+int cmd_api_key_remove(struct cli *c)
+{
+    const char *values[1] = {c->free[1]};
+    PGconn *pq = db_open(c, DB_SERVER);
+    if (!pq)
+        return 1;
+    PGresult *r =
+        db_tenant_named(pq, c->free[0]) < 0
+            ? NULL
+            : db_query(pq, "DELETE FROM api_key WHERE api_key_id = $1::int", 1,
+                       values);
+    int status = r && atoi(PQcmdTuples(r)) == 1 ? 0 : 1;
+    if (r && status)
+        cli_fail("tenant %s has no API key %s", c->free[0], c->free[1]);
+    PQclear(r);
     PQfinish(pq);
     return status;
 }

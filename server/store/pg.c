@@ -17,6 +17,8 @@ struct pg_request {
     struct pg_request *next; /* in line */
     struct member *member;   /* while running */
     int32_t tenant_id;
+    char *actor, *address;
+    uint32_t rights;
     bool write;
     const char *sql;
     int n;
@@ -57,6 +59,8 @@ static void request_end(struct pg_request *r, int err, const char *text)
     r->done(r->arg, &r->outcome);
     for (int i = 0; i < r->n; i++)
         free(r->values[i]);
+    free(r->actor);
+    free(r->address);
     free(r);
 }
 
@@ -74,16 +78,23 @@ static struct pg_request *line_pop(struct pg_pool *p)
 
 static bool send_pipeline(PGconn *pq, const struct pg_request *r)
 {
-    char tenants[24] = "{}";
-    const char *scope[2] = {tenants, r->write ? "off" : "on"};
+    char tenants[24] = "{}", rights[16] = "";
+    const char *scope[5] = {tenants, r->write ? "off" : "on",
+                            r->actor ? r->actor : "server",
+                            r->address ? r->address : "", rights};
 
     if (r->tenant_id != PG_NO_TENANT)
         snprintf(tenants, sizeof tenants, "{%d}", r->tenant_id);
+    if (r->actor)
+        snprintf(rights, sizeof rights, "%u", r->rights);
     return PQenterPipelineMode(pq) &&
            PQsendQueryParams(pq,
                              "SELECT set_config('headend.tenants', $1, true),"
-                             " set_config('transaction_read_only', $2, true)",
-                             2, NULL, scope, NULL, NULL, 0) &&
+                             " set_config('transaction_read_only', $2, true),"
+                             " set_config('headend.actor', $3, true),"
+                             " set_config('headend.address', $4, true),"
+                             " set_config('headend.rights', $5, true)",
+                             5, NULL, scope, NULL, NULL, 0) &&
            PQsendQueryParams(pq, r->sql, r->n, NULL,
                              (const char *const *)r->values, NULL, NULL, 0) &&
            PQpipelineSync(pq);
@@ -134,6 +145,10 @@ static void take_error(struct pg_request *r, const PGresult *res)
     o->err = ERR_DATABASE;
     const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
     const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+    const char *column = PQresultErrorField(res, PG_DIAG_COLUMN_NAME);
+    if (!column)
+        column = PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME);
+    snprintf(o->column, sizeof o->column, "%s", column ? column : "");
     snprintf(o->sqlstate, sizeof o->sqlstate, "%s", state ? state : "");
     snprintf(o->error, sizeof o->error, "%s", text ? text : "unknown");
 }
@@ -298,6 +313,11 @@ int pg_call(struct pg_pool *p, const struct pg_call *c)
                              .row = c->row,
                              .done = c->done,
                              .arg = c->arg};
+    if (c->actor) {
+        r->actor = mem_strdup(c->actor->name);
+        r->address = mem_strdup(c->actor->address);
+        r->rights = c->actor->rights;
+    }
     for (int i = 0; i < c->n; i++)
         r->values[i] = mem_strdup(c->values[i]);
     *p->last = r;

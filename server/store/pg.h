@@ -46,17 +46,27 @@ struct pg_outcome {
     int err;
     int64_t rows;
     char sqlstate[6];
+    char column[64]; /* that the error is about, or its constraint; "" */
     char error[PG_ERROR];
 };
 typedef void pg_done_fn(void *arg, const struct pg_outcome *o);
+
+/* Who acts, for the audit trail and for what may be given away (settings
+ * headend.actor, headend.address, headend.rights). Copied. */
+struct pg_actor {
+    const char *name;    /* "anna@example.org", "api key 7 (billing)" */
+    const char *address; /* where from */
+    uint32_t rights;
+};
 
 /* One statement in one transaction under row-level security for one tenant.
  * Parameters are text ($1...), copied. row may be NULL. Streams row by row, so
  * a large answer needs little memory. ERR_FULL: the line is too long. */
 struct pg_call {
     int32_t tenant_id;
-    bool write;      /* else the transaction is READ ONLY */
-    const char *sql; /* static */
+    const struct pg_actor *actor; /* NULL: the server itself */
+    bool write;                   /* else the transaction is READ ONLY */
+    const char *sql;              /* static */
     int n;
     const char *values[PG_PARAMS]; /* NULL is SQL NULL */
     pg_row_fn *row;

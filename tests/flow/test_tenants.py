@@ -67,7 +67,7 @@ def test_anothers_frame_does_not_exist(two):
 
 @pytest.mark.parametrize("relation", [
     "tenant", "meter", "frame", "capture", "profile", "reading",
-    "reading_current", "integration", "meter_model", "api_token",
+    "reading_current", "integration", "meter_model", "api_key",
     "secret", "tenant_key"])
 def test_servers_role_sees_one_tenant_at_a_time(site, two, relation):
     for tenant in two:

@@ -12,7 +12,7 @@ class Tenant:
         made = site.headend.cli_json("tenant", "add", name, "--timezone",
                                      timezone)
         self.site, self.name = site, name
-        self.id, self.token = made["tenant_id"], made["token"]
+        self.id, self.token = made["tenant_id"], made["api_key"]
 
     def meter(self, serial, model="elvaco-cmi4160", dev_eui=None, zone=None):
         options = ["--dev-eui", dev_eui] if dev_eui else []

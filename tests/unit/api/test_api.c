@@ -75,7 +75,7 @@ static void answer_token(struct pending *p)
     store.lookups++;
     assert_int_equal(p->call.tenant_id, PG_NO_TENANT);
     if (strcmp(p->values[0], store.token) == 0)
-        send_row(p, 1, (const char *const[]){"3"});
+        send_row(p, 5, (const char *const[]){"3", "1", "test", "32767", "{}"});
 }
 
 static void answer_meter(struct pending *p)
@@ -180,7 +180,7 @@ static void answer(void *arg)
     static const struct {
         const char *part;
         void (*answer)(struct pending *p);
-    } answers[] = {{"authenticate_token", answer_token},
+    } answers[] = {{"authenticate_key", answer_token},
                    {"FROM reading_current", answer_readings},
                    {"count(*) FROM (SELECT time", answer_window},
                    {"FROM ledger", answer_ledger},
@@ -263,8 +263,12 @@ static int setup(void **state)
 {
     static const struct clock clock = {fake_now, fake_now, NULL};
     struct http_options o = {"127.0.0.1:0", 20, 10, 1000};
-    struct api_deps deps = {NULL,      NULL,    &clock,  metrics,
-                            not_ready, pending, examine, NULL};
+    struct api_deps deps = {.loop = &loop,
+                            .clock = &clock,
+                            .metrics = metrics,
+                            .not_ready = not_ready,
+                            .pending = pending,
+                            .examine = examine};
 
     (void)state;
     memset(&store, 0, sizeof store);
