@@ -54,6 +54,27 @@ static int read_dib(struct bytes *in, uint8_t dif, struct mbus_record *r,
     return 0;
 }
 
+static void read_text(struct bytes *in, struct mbus_record *r)
+{
+    r->unit_text.n = bytes_u8(in);
+    r->unit_text.p = (const char *)bytes_take(in, r->unit_text.n);
+}
+
+/* The text of a plain-text VIF stands behind the VIFEs; older meters (Elvaco
+ * CMa10) put it before them. What reads as a text is one. */
+static bool text_stands_first(const struct bytes *in)
+{
+    size_t n = bytes_left(in) ? in->p[0] : 0;
+
+    if (n == 0 || bytes_left(in) < 1 + n)
+        return false;
+    for (size_t i = 1; i <= n; i++) {
+        if (in->p[i] < ' ' || (in->p[i] >= 0x7F && in->p[i] < 0xA0))
+            return false;
+    }
+    return true;
+}
+
 static int read_vib(struct bytes *in, struct mbus_record *r, const char **error)
 {
     r->vib = in->p;
@@ -61,9 +82,10 @@ static int read_vib(struct bytes *in, struct mbus_record *r, const char **error)
     uint8_t more = vif & EXTENDED;
 
     r->vif = vif & 0x7F;
-    if (r->vif == VIF_PLAIN_TEXT) { /* the text stands before the VIFEs */
-        r->unit_text.n = bytes_u8(in);
-        r->unit_text.p = (const char *)bytes_take(in, r->unit_text.n);
+    bool text = r->vif == VIF_PLAIN_TEXT;
+    if (text && more && text_stands_first(in)) {
+        read_text(in, r);
+        text = false;
     }
     while (more) {
         if (r->n_vife == MBUS_VIFE_MAX)
@@ -73,6 +95,8 @@ static int read_vib(struct bytes *in, struct mbus_record *r, const char **error)
         r->vife[r->n_vife++] = more;
         more &= EXTENDED;
     }
+    if (text)
+        read_text(in, r);
     if (in->ran_out)
         return fail(error, ERR_SHORT, "EN 13757-3 VIB: record ends in its VIB");
     r->vib_size = (size_t)(in->p - r->vib);

@@ -87,34 +87,46 @@ static bool lost_length(const uint8_t *p, size_t n, uint8_t *scratch,
     return false;
 }
 
-/* n bytes from L on: frame format B if its CRCs fit, else one whose CRCs the
- * gateway took out - unless the synchronisation word says that they are there.
- */
-static int read_b(struct mbus_telegram *t, const uint8_t *p, size_t n,
-                  struct origin *o)
+/* Frame format A at p, or B in its `want` bytes: bytes without CRCs in t->p, or
+ * 0 when a CRC does not fit: that of the block at *bad. */
+static size_t read_a(struct mbus_telegram *t, const uint8_t *p,
+                     struct origin *o, size_t *bad)
 {
-    size_t bad = 0;
+    *o = (struct origin){o->skipped, HEAD, BLOCK_A};
+    return strip(p, size_a(p[0]), HEAD, BLOCK_A, t->p, bad);
+}
+
+static size_t read_b(struct mbus_telegram *t, const uint8_t *p, size_t want,
+                     struct origin *o, size_t *bad)
+{
+    *o = (struct origin){o->skipped, BLOCK_B - CRC, BLOCK_B - CRC};
+    size_t n = strip(p, want, BLOCK_B - CRC, BLOCK_B - CRC, t->p, bad);
+    return n > HEAD ? n : 0;
+}
+
+/* As long as L says, and no CRC fits: the gateway took them out - unless the
+ * synchronisation word says that they are there. */
+static int read_bare(struct mbus_telegram *t, const uint8_t *p, size_t n,
+                     struct origin *o, size_t bad)
+{
     uint8_t *scratch = arena_alloc(t->d->arena, n);
 
     if (!scratch)
         return fail(t->d, ERR_FULL, "frame too long", 0);
-    if (lost_length(p, n, scratch, t->p))
-        return fail(t->d, ERR_DAMAGED, "EN 13757-4 L: does not fit the CRCs",
-                    o->skipped);
-    t->n = strip(p, n, BLOCK_B - CRC, BLOCK_B - CRC, t->p, &bad);
-    if (t->n > HEAD) {
-        o->first = o->rest = BLOCK_B - CRC;
-        return 0;
-    }
     if (o->skipped)
         return fail(t->d, ERR_DAMAGED, "EN 13757-4: CRC of the block",
                     o->skipped + bad);
+    if (lost_length(p, n, scratch, t->p))
+        return fail(t->d, ERR_DAMAGED, "EN 13757-4 L: does not fit the CRCs",
+                    0);
+    *o = (struct origin){0};
     t->n = n;
     memcpy(t->p, p, n);
     return 0;
 }
 
-/* The frame from L on without link checksums into t->p. */
+/* The frame from L on without link checksums into t->p. What a gateway hangs on
+ * to a frame (a signal level) is only let pass where the CRCs fit. */
 static int read_link(const struct codec_input *in, struct mbus_telegram *t,
                      struct origin *o)
 {
@@ -134,18 +146,18 @@ static int read_link(const struct codec_input *in, struct mbus_telegram *t,
                     in->payload.n);
     if (!(t->p = arena_alloc(t->d->arena, n)))
         return fail(t->d, ERR_FULL, "frame too long", 0);
+    if (n >= size_a(p[0]) && (t->n = read_a(t, p, o, &bad)) == want)
+        return 0;
+    size_t bad_a = bad;
+    if ((t->n = read_b(t, p, want, o, &bad)) > 0)
+        return 0;
     if (n == want)
-        return read_b(t, p, n, o);
-    if (n != size_a(p[0]))
-        return fail(t->d, ERR_FORMAT, "EN 13757-4 L: the frame is longer",
-                    o->skipped + want);
-    t->n = want;
-    o->first = HEAD;
-    o->rest = BLOCK_A;
-    return strip(p, n, HEAD, BLOCK_A, t->p, &bad) == want
-               ? 0
-               : fail(t->d, ERR_DAMAGED, "EN 13757-4: CRC of the block",
-                      o->skipped + bad);
+        return read_bare(t, p, n, o, bad);
+    return n == size_a(p[0])
+               ? fail(t->d, ERR_DAMAGED, "EN 13757-4: CRC of the block",
+                      o->skipped + bad_a)
+               : fail(t->d, ERR_FORMAT, "EN 13757-4 L: the frame is longer",
+                      o->skipped + want);
 }
 
 /* Extended link layers (CI 8C to 8F): bytes behind the CI field, and where the

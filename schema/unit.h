@@ -43,11 +43,8 @@
     X(UNIT_M3_MIN, "m3/min", UNIT_M3_H, 60, 0)                                 \
     X(UNIT_M3_S, "m3/s", UNIT_M3_H, 3600, 0)                                   \
     X(UNIT_L_H, "l/h", UNIT_M3_H, 1, -3)                                       \
-    X(UNIT_GAL_MIN, "gal/min", UNIT_M3_H, 22712470704, -11)                    \
-    X(UNIT_GAL_H, "gal/h", UNIT_M3_H, 3785411784, -12)                         \
     X(UNIT_KG_H, "kg/h", UNIT_KG_H, 1, 0)                                      \
     X(UNIT_CEL, "Cel", UNIT_CEL, 1, 0)                                         \
-    X(UNIT_DEGF, "degF", UNIT_DEGF, 1, 0)                                      \
     X(UNIT_K, "K", UNIT_K, 1, 0)                                               \
     X(UNIT_KPA, "kPa", UNIT_KPA, 1, 0)                                         \
     X(UNIT_BAR, "bar", UNIT_KPA, 1, 2)                                         \
@@ -66,7 +63,10 @@
     X(UNIT_DEG, "deg", UNIT_DEG, 1, 0)                                         \
     X(UNIT_DBM, "dBm", UNIT_DBM, 1, 0)                                         \
     X(UNIT_HCA, "HCA", UNIT_HCA, 1, 0)                                         \
-    X(UNIT_PULSE, "pulse", UNIT_PULSE, 1, 0)
+    X(UNIT_PULSE, "pulse", UNIT_PULSE, 1, 0)                                   \
+    X(UNIT_GAL_MIN, "gal/min", UNIT_M3_H, 22712470704, -11)                    \
+    X(UNIT_GAL_H, "gal/h", UNIT_M3_H, 3785411784, -12)                         \
+    X(UNIT_DEGF, "degF", UNIT_DEGF, 1, 0)
 
 enum unit {
 #define X(id, name, canonical, mul, exp10) id,

@@ -212,9 +212,10 @@ static void print_reading(struct arena *a, const struct decoded *d,
         decimal_text(n.value, value);
     else if (m->text.n == 0)
         snprintf(value, sizeof value, "none");
-    printf("%6u  %-40.*s %18s %-6s %-14s %s%.*s", m->offset, STR_ARGS(what),
-           value, n.unit == UNIT_NONE ? "" : unit_name(n.unit), obis,
-           meter_time(d->rows[m->row].time, time), STR_ARGS(m->text));
+    meter_time(d->rows[m->row].time, time);
+    printf("%6u  %-40.*s %18s %-6s %-14s %s%s%.*s", m->offset, STR_ARGS(what),
+           value, n.unit == UNIT_NONE ? "" : unit_name(n.unit), obis, time,
+           time[0] && m->text.n ? " " : "", STR_ARGS(m->text));
     for (size_t i = 0; i < sizeof qualities / sizeof *qualities; i++) {
         if ((m->quality | n.quality) & qualities[i].bit)
             printf(" (%s)", qualities[i].word);
