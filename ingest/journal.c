@@ -11,6 +11,10 @@
  * left: what a failed sync leaves in the page cache proves nothing. A segment
  * in which nothing was ever acknowledged is thrown away instead, so that a
  * disk in trouble does not use up the quota.
+ *
+ * Behind what is synced stands an end mark, which the next round overwrites: a
+ * last record that does not prove itself is then known to be damaged, where
+ * without the mark it would pass for a torn write.
  */
 #include "ingest/journal.h"
 #include "ingest/journal_dir.h"
@@ -361,6 +365,8 @@ static int round_work(void *arg)
         uint64_t t = uv_hrtime();
         e = segment_sync(&r->segment);
         r->sync_us = (int64_t)((uv_hrtime() - t) / 1000);
+        if (e == 0 && !r->leave) /* after the sync, or it would prove nothing */
+            segment_mark_end(&r->segment, r->offset + (int64_t)r->n);
     }
     if (e < 0)
         round_spoil(j);

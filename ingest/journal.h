@@ -10,7 +10,7 @@
  * of it; a record is length, CRC32C (over salt, position, length, bytes),
  * position XOR salt, bytes, padding to 8. Position and salt make stale records
  * of a recycled segment and forged records inside a payload visible as what
- * they are.
+ * they are. An end mark behind what was synced tells damage from a torn tail.
  */
 #pragma once
 
@@ -39,9 +39,10 @@ struct journal_recovery {
 
 /* Opens or creates; blocking, for start-up only. Cuts a torn tail (bytes after
  * the last valid record that are followed by nothing valid); a damaged stretch
- * that valid records follow stays and is met by journal_read. ERR_AWAY:
- * another process holds the lock; ERR_FORMAT: not a journal; ERR_RANGE: size or
- * quota; libuv's codes. A full disk does not keep an old journal shut. */
+ * that a record or an end mark follows stays and is met by journal_read.
+ * ERR_AWAY: another process holds the lock; ERR_FORMAT: not a journal;
+ * ERR_RANGE: size or quota; libuv's codes. A full disk does not keep an old
+ * journal shut. */
 int journal_open(uv_loop_t *loop, const struct journal_options *o,
                  struct journal **ret, struct journal_recovery *found);
 /* Finishes what is under way, then closes; `done` on the loop thread. Appends

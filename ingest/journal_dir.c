@@ -206,20 +206,29 @@ static int spares_count(const struct journal_dir *d, struct journal_tail *t)
     return 0;
 }
 
-/* What was begun behind the last valid record goes. */
-static int tail_cut(struct journal_tail *t)
+/* What was begun behind the last valid record goes. What an end mark follows
+ * was synced: it stays, as damage, and the journal goes on at the mark. */
+static int tail_cut(struct journal_tail *t, const struct segment_stretch *st)
 {
     struct segment *s = &t->segment;
-    int64_t bound = s->size - SEGMENT_HEAD;
-    struct segment_stretch st;
-    int r = segment_scan(s, t->offset, bound, &st);
+    int64_t bound = s->size - SEGMENT_HEAD, rest = t->offset;
+    bool marked = st->found < bound;
+    struct segment_stretch behind = *st;
+    int r = 0;
 
-    if (r < 0)
+    if (marked) {
+        t->offset = st->found;
+        rest = t->offset + RECORD_HEAD;
+        r = segment_scan(s, rest, bound, &behind);
+    } else {
+        t->found.torn_bytes += st->claimed - t->offset;
+    }
+    if (r < 0 || (behind.found == bound && behind.dirty == rest && !s->cut_off))
         return r;
-    t->found.torn_bytes += st.claimed - t->offset;
-    /* An end mark is found too: the journal goes on in its place. */
-    bool clean = st.found == bound && st.dirty == t->offset && !s->cut_off;
-    return clean ? 0 : segment_cut(s, t->offset);
+    r = segment_cut(s, t->offset);
+    if (r == 0 && marked)
+        r = segment_mark_end(s, t->offset);
+    return r < 0 || !marked ? r : segment_sync(s);
 }
 
 /* Is the end in this segment? If not, it holds nothing and is retired. */
@@ -239,17 +248,17 @@ static int tail_try(const struct journal_dir *d, int64_t number,
         return 1;
     }
     r = reader_segment_end(d->fd, s.size, number, &end);
-    if (r == 0 && end > 0) {
+    if (r == 0)
+        r = segment_scan(&s, end, s.size - SEGMENT_HEAD, &st);
+    if (r == 0 && (end > SEGMENT_HEAD || st.found < s.size - SEGMENT_HEAD)) {
         t->segment = s;
         t->offset = end;
         t->last_number = number;
-        r = tail_cut(t);
+        r = tail_cut(t, &st);
         return r < 0 ? r : 1;
     }
-    if (r == 0)
-        r = segment_scan(&s, SEGMENT_HEAD, s.size - SEGMENT_HEAD, &st);
     if (r == 0) {
-        t->found.torn_bytes += st.claimed - SEGMENT_HEAD;
+        t->found.torn_bytes += st.claimed - end;
         r = segment_retire(d->fd, number, s.size, &t->spares);
     }
     segment_close(&s);

@@ -206,7 +206,7 @@ int reader_segment_end(int dir, int64_t segment_size, int64_t number,
                        int64_t *ret)
 {
     struct journal_chunk chunk = {.next = number * segment_size};
-    int64_t until = (number + 1) * segment_size, end = 0;
+    int64_t until = (number + 1) * segment_size, end = SEGMENT_HEAD;
     int e = 0;
 
     while (e == 0 && chunk.next < until) {

@@ -14,6 +14,7 @@ int reader_read(int dir, int64_t segment_size, int64_t from, int64_t until,
                 size_t max_bytes, uint32_t max_records,
                 struct journal_chunk *chunk);
 
-/* Offset behind the last valid record of a segment; 0 if it has none. */
+/* Offset behind the last valid record of a segment; SEGMENT_HEAD if it has
+ * none. */
 int reader_segment_end(int dir, int64_t segment_size, int64_t number,
                        int64_t *ret);

@@ -8,8 +8,9 @@
  *               u64 salt, u32 CRC32C over all that, zeros up to 64
  *   64          records: u32 length, u32 CRC32C over (salt, position, length,
  *               bytes), u64 position XOR salt, bytes, zeros up to 8
- *   after them  an end mark (a record of length 0xffffffff without bytes), or
- *               zeros, or what the file's former life left there
+ *   after them  an end mark (a record of length 0xffffffff without bytes; what
+ *               stands before it was synced), or zeros, or what the file's
+ *               former life left there
  *   size - 64   a copy of the header: one bad sector must not cost the salt,
  *               without which no record can be proven
  */

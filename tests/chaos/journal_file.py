@@ -53,6 +53,13 @@ def records(directory):
             for record in _segment(path, size)]
 
 
+def proven(record):
+    """An end mark stands behind it: it was synced."""
+    with open(record.path, "rb") as f:
+        f.seek(record.behind)
+        return f.read(4) == b"\xff" * 4
+
+
 def flip(record, rng):
     """One bit of it: of its head or of its bytes."""
     at = record.offset + rng.randrange(RECORD_HEAD + len(record.bytes))

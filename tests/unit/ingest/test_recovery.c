@@ -25,6 +25,15 @@ static uint8_t *small_journal(void)
     return segment_load(0);
 }
 
+/* As it was before the last sync ended: no end mark. */
+static uint8_t *unmarked_journal(void)
+{
+    uint8_t *image = small_journal();
+
+    memset(image + starts[RECORDS], 0, RECORD_HEAD);
+    return image;
+}
+
 /* The journal must hold the records before `lost` and go on there. */
 static void assert_cut_at(uint32_t lost)
 {
@@ -42,7 +51,7 @@ static void assert_cut_at(uint32_t lost)
 
 static void a_tail_torn_at_any_byte_is_cut(void **state)
 {
-    uint8_t *image = small_journal(), *torn = mem_alloc(MIB);
+    uint8_t *image = unmarked_journal(), *torn = mem_alloc(MIB);
     int64_t last = starts[RECORDS - 1];
 
     (void)state;
@@ -86,6 +95,7 @@ static void a_first_page_lost_tears_the_record(void **state)
     close_journal();
     uint8_t *image = segment_load(0);
     memset(image + end, 0, 4096);
+    memset(image + end + (int64_t)record_space(20000), 0, RECORD_HEAD);
     segment_store(0, image, MIB);
     open_journal();
     assert_int_equal(found.end, end);
@@ -98,35 +108,106 @@ static void a_first_page_lost_tears_the_record(void **state)
     free(image);
 }
 
-static void a_flipped_bit_costs_one_record_and_is_shown(void **state)
+/* The small journal, of which the byte at `at` has changed: only the record it
+ * is part of is lost (none, if it is not part of one: padding, headers, end
+ * mark), and shown at its place. */
+static void assert_costs_its_record(int64_t at)
 {
-    uint8_t *image = small_journal();
-    const uint32_t bad = 2;
+    uint32_t bad = 0;
 
-    (void)state;
-    for (int64_t at = starts[bad]; at < starts[bad + 1]; at++) {
-        image[at] ^= (uint8_t)(1u << (at % 8));
-        segment_store(0, image, MIB);
-        image[at] ^= (uint8_t)(1u << (at % 8));
+    while (bad < RECORDS && at >= starts[bad + 1])
+        bad++;
+    if (at < starts[0] ||
+        (bad < RECORDS && at >= starts[bad] + RECORD_HEAD + SIZE))
+        bad = RECORDS;
+    for (int again = 0; again < 2; again++) {
         open_journal();
         assert_int_equal(found.end, starts[RECORDS]);
-        assert_int_equal(found.torn_bytes, 0);
+        if (at < starts[RECORDS]) /* else it may be the mark's 16 bytes */
+            assert_int_equal(found.torn_bytes, 0);
         read_from(0, MIB);
         assert_int_equal(n_seen, RECORDS);
-        bool padding = at >= starts[bad] + RECORD_HEAD + SIZE;
         for (uint32_t i = 0; i < RECORDS; i++) {
             assert_int_equal(seen[i].position, starts[i]);
-            assert_int_equal(seen[i].damaged, i == bad && !padding);
-            assert_int_equal(seen[i].whole, i != bad || padding);
+            assert_int_equal(seen[i].damaged, i == bad);
+            assert_int_equal(seen[i].whole, i != bad);
         }
-        if (!padding)
+        if (bad < RECORDS)
             assert_int_equal(seen[bad].skipped, starts[bad + 1] - starts[bad]);
-        assert_ok(append_wait(RECORDS, 100)); /* goes on behind */
-        read_from(0, 1);
-        assert_int_equal(n_seen, RECORDS + 1);
+        if (again) {
+            assert_ok(append_wait(RECORDS, 100)); /* goes on behind */
+            read_from(0, 1);
+            assert_int_equal(n_seen, RECORDS + 1);
+        }
         close_journal();
     }
+}
+
+/* The head of the last record, and a sample of everywhere. */
+static void a_flipped_bit_anywhere_costs_one_record_and_is_shown(void **state)
+{
+    uint8_t *image = small_journal();
+    const int64_t copy = MIB - SEGMENT_HEAD;
+    const char *again = getenv("SEED");
+    uint32_t seed = again ? (uint32_t)atol(again) : (uint32_t)getpid();
+    uint32_t x = seed | 1;
+
+    (void)state;
+    print_message("seed %u\n", seed);
+    for (int64_t at = 0; at < MIB; at++) {
+        bool head =
+            at >= starts[RECORDS - 1] && at < starts[RECORDS - 1] + RECORD_HEAD;
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        if (at == starts[RECORDS] + RECORD_HEAD)
+            at = copy; /* zeros in between */
+        if (!head && x % 8 != 0)
+            continue;
+        image[at] ^= (uint8_t)(1u << (x / 8 % 8));
+        segment_store(0, image, MIB);
+        image[at] ^= (uint8_t)(1u << (x / 8 % 8));
+        assert_costs_its_record(at);
+    }
     free(image);
+}
+
+/* Without the mark nobody can know: the kill came before it was acknowledged.
+ */
+static void a_last_record_that_nothing_proves_is_torn(void **state)
+{
+    uint8_t *image = unmarked_journal();
+
+    (void)state;
+    image[starts[RECORDS - 1] + RECORD_HEAD + 7] ^= 1;
+    segment_store(0, image, MIB);
+    assert_cut_at(RECORDS - 1);
+    free(image);
+}
+
+/* The only record of a segment, too; and in a file of a former life, whose old
+ * bytes follow the mark. */
+static void a_damaged_only_record_keeps_its_segment(void **state)
+{
+    (void)state;
+    open_journal();
+    assert_ok(append_wait(0, 100));
+    close_journal();
+    for (int stale = 0; stale < 2; stale++) {
+        uint8_t *image = segment_load(0);
+        image[SEGMENT_HEAD + RECORD_HEAD] ^= (uint8_t)(1 + stale);
+        image[MIB / 2] = (uint8_t)stale;
+        segment_store(0, image, MIB);
+        free(image);
+        for (int again = 0; again < 2; again++) {
+            open_journal();
+            assert_int_equal(found.torn_bytes, 0);
+            read_from(0, MIB);
+            assert_int_equal(n_seen, 1);
+            assert_int_equal(n_damaged, 1);
+            close_journal();
+        }
+    }
 }
 
 static void damage_shows_its_first_64_kib_and_its_length(void **state)
@@ -488,7 +569,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_tail_torn_at_any_byte_is_cut),
         TEST(a_first_page_lost_tears_the_record),
-        TEST(a_flipped_bit_costs_one_record_and_is_shown),
+        TEST(a_flipped_bit_anywhere_costs_one_record_and_is_shown),
+        TEST(a_last_record_that_nothing_proves_is_torn),
+        TEST(a_damaged_only_record_keeps_its_segment),
         TEST(damage_shows_its_first_64_kib_and_its_length),
         TEST(a_page_the_disk_cannot_read_costs_its_records_only),
         TEST(either_header_is_enough),
