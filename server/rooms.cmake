@@ -37,7 +37,7 @@ room(ingest
   USES base loop schema NEEDS PkgConfig::ssl PkgConfig::crypto)
 room(ingest/bridge SOURCES bridge.c broker.c USES base loop ingest NEEDS ${PAHO_MQTT})
 room(server/pipeline
-  SOURCES feed.c stage.c capture.c backlog.c pipeline.c replay.c strangers.c
+  SOURCES feed.c stage.c capture.c backlog.c pipeline.c progress.c replay.c strangers.c
           reconcile.c examine.c
   USES ingest codecs timesvc schema store vault)
 room(server/api

@@ -108,6 +108,23 @@ static void pipeline_part(struct buf *o, const struct pipeline_stats *s)
             "Duration of the last transaction.", s->commit_us);
 }
 
+static void progress_part(struct buf *o, const struct progress *g)
+{
+    struct progress_stats s = {0};
+
+    if (g)
+        progress_stats(g, &s);
+    one(o, "headend_journal_stored_bytes_per_second", "gauge",
+        "Journal bytes stored in PostgreSQL, over the last seconds.",
+        s.bytes_s);
+    one(o, "headend_journal_arriving_bytes_per_second", "gauge",
+        "Journal bytes that came in meanwhile.", s.arriving_s);
+    one(o, "headend_backlog_seconds_left", "gauge",
+        "Estimate until a backlog is stored; 0: there is none, -1: it does not"
+        " shrink.",
+        s.left_s);
+}
+
 /* One column of the ledger, a line for each tenant. */
 static void column(struct buf *o, const struct ledger *l, const char *name,
                    const char *type, const char *help, size_t offset)
@@ -171,6 +188,7 @@ void metrics_print(const struct metrics_source *m, struct buf *out)
     ingest_part(out, m->ingest);
     journal_part(out, m->journal, p.cursor);
     pipeline_part(out, &p);
+    progress_part(out, m->progress);
     ledger_part(out, m->books);
     one(out, "headend_database_up", "gauge",
         "1 while PostgreSQL can be reached.", pg_pool_up(m->pool));

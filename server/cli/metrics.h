@@ -6,6 +6,7 @@
 #include "ingest/ingest.h"
 #include "server/base/buf.h"
 #include "server/pipeline/pipeline.h"
+#include "server/pipeline/progress.h"
 #include "server/store/pg.h"
 
 struct metrics_source {
@@ -15,6 +16,7 @@ struct metrics_source {
     const struct ledger *books;
     const struct pg_pool *pool;
     const struct directory *directory;
+    const struct progress *progress; /* NULL while stopping */
     int64_t loop_late_us; /* longest turn of the loop since the last asking */
 };
 

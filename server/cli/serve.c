@@ -18,6 +18,7 @@
 #include "server/pipeline/examine.h"
 #include "server/pipeline/feed.h"
 #include "server/pipeline/pipeline.h"
+#include "server/pipeline/progress.h"
 #include "server/pipeline/reconcile.h"
 #include "server/pipeline/strangers.h"
 #include "server/store/watch.h"
@@ -51,6 +52,7 @@ struct server {
     struct boot *boot;
     struct ledger *books;
     struct pipeline *pipeline;
+    struct progress *progress;
     struct strangers *strangers;
     struct ingest *ingest;
     struct http *http;
@@ -81,7 +83,7 @@ static void on_metrics(struct buf *out, void *arg)
     struct server *v = arg;
     metrics_print(&(struct metrics_source){v->journal, v->ingest, v->pipeline,
                                            v->books, v->pool, v->directory,
-                                           v->late_us},
+                                           v->progress, v->late_us},
                   out);
     v->late_us = 0;
 }
@@ -261,6 +263,8 @@ static void on_signal(uv_signal_t *h, int number)
     ticker_start(v->stop_limit, STOP_MOST_MS, 0);
     ticker_free(v->maintain);
     ticker_free(v->heartbeat);
+    progress_free(v->progress);
+    v->progress = NULL;
     boot_stop(v->boot);
     feed_stop(v->feed);
     ingest_stop(v->ingest, ingest_stopped, v);
@@ -415,6 +419,7 @@ static void open_database(struct server *v)
     v->directory = directory_new();
     pg_pool_new(&v->loop, &o, &v->pool);
     v->pipeline = pipeline_new(&v->loop, v->journal, v->directory, &po);
+    v->progress = progress_new(&v->loop, v->journal, v->pipeline, v->books);
     v->strangers = strangers_new(
         &v->loop,
         &(struct strangers_options){s->database_url, s->database_role,
