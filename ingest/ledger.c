@@ -120,14 +120,18 @@ void ledger_mark(struct ledger *l)
         r->marked = r->pending;
 }
 
-/* What was pending at the mark lies in the stretch that was counted. */
+/* What was pending at the mark lies in the stretch that was counted; what does
+ * not has its fate, though nobody told of it. */
 void ledger_backlog(struct ledger *l, int32_t tenant, int64_t n)
 {
     struct ledger_row *r = row_of(l, tenant);
     int64_t more = n - r->marked;
 
     r->pending += more;
-    r->received += more > 0 ? more : 0;
+    if (more > 0)
+        r->received += more;
+    else
+        r->fates[LEDGER_REPEATED] -= more;
     r->marked = 0;
 }
 
@@ -135,6 +139,7 @@ void ledger_counted(struct ledger *l)
 {
     for (struct ledger_row *r = l->rows; r; r = r->hh.next) {
         r->pending -= r->marked; /* the journal has none of this tenant's */
+        r->fates[LEDGER_REPEATED] += r->marked;
         r->marked = 0;
     }
     l->known = true;

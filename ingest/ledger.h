@@ -15,8 +15,9 @@
 struct ledger; /* opaque */
 
 enum {
-    LEDGER_REPEATED = FATE_REJECTED + 1, /* journaled again by hand: it has its
-                                            fate already */
+    LEDGER_REPEATED = FATE_REJECTED + 1, /* run again by hand, or stored by a
+                                            COMMIT that nobody told of: it has
+                                            its fate already */
     LEDGER_MOVED, /* no tenant's at the door; its meter was known by the time
                      it was decoded, and received there */
     LEDGER_FATES

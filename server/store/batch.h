@@ -109,7 +109,8 @@ struct store_range {
 void store_fates(struct store_writer *w, const struct store_range *range,
                  store_done_fn *done, void *arg);
 
-/* How far the journal is stored. err as above, ERR_UNKNOWN: no such journal. */
+/* How far the journal is stored; waits for a COMMIT that is still under way on
+ * a connection that was cut. err as above, ERR_UNKNOWN: no such journal. */
 typedef void store_cursor_fn(void *arg, int err, int64_t cursor);
 void store_cursor(struct store_writer *w, int journal, store_cursor_fn *done,
                   void *arg);

@@ -338,7 +338,7 @@ void store_fates(struct store_writer *w, const struct store_range *range,
 void store_cursor(struct store_writer *w, int journal, store_cursor_fn *done,
                   void *arg)
 {
-    char sql[96];
+    char sql[128];
 
     w->cursor_done = done;
     w->arg = arg;
@@ -346,6 +346,7 @@ void store_cursor(struct store_writer *w, int journal, store_cursor_fn *done,
     w->cursor_found = false;
     w->cursor = 0;
     snprintf(sql, sizeof sql,
-             "SELECT cursor FROM journal WHERE journal_no = %d", journal);
+             "SELECT cursor FROM journal WHERE journal_no = %d FOR UPDATE",
+             journal);
     send_sql(w, sql);
 }

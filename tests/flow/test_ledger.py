@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -178,12 +179,13 @@ def test_backlog_is_counted_per_tenant_after_a_crash(site, broker, node,
 
 class LossyLine:
     """Between headend and PostgreSQL: the answer to every n-th COMMIT of a
-    batch is lost with its connection."""
+    batch is lost with its connection; cut() ends all of them at once."""
 
     READY = b"Z\0\0\0\5I"  # ReadyForQuery, outside of a transaction
 
-    def __init__(self, directory, cluster, every):
+    def __init__(self, directory, cluster, every=0):
         self.lost, self._commits, self._every = 0, 0, every
+        self._open = []
         self._target = str(cluster.dir / ".s.PGSQL.5432")
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(directory / ".s.PGSQL.5432"))
@@ -195,6 +197,7 @@ class LossyLine:
             client, _ = self._listener.accept()
             server = socket.socket(socket.AF_UNIX)
             server.connect(self._target)
+            self._open += [client, server]
             state = {"batch": False}
             for pump in (self._ask, self._answer):
                 threading.Thread(target=pump, args=(client, server, state),
@@ -216,7 +219,7 @@ class LossyLine:
                 if state["batch"] and data.endswith(self.READY):
                     state["batch"] = False
                     self._commits += 1
-                    if self._commits % self._every == 0:
+                    if self._every and self._commits % self._every == 0:
                         self.lost += 1
                         break
                 client.sendall(data)
@@ -226,26 +229,70 @@ class LossyLine:
             pass
 
 
-def test_commit_without_an_answer_is_booked_once(site, broker, demo, cluster):
+    def cut(self):
+        for end in self._open:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self._open.clear()
+
+
+@contextmanager
+def lossy(site, broker, demo, **how):
+    """A node with one heat meter, its database behind a lossy line."""
     with tempfile.TemporaryDirectory(prefix="he-line-") as directory:
-        line = LossyLine(Path(directory), cluster, every=3)
+        line = LossyLine(Path(directory), site.cluster, **how)
         url = site.headend.settings["database.url"]
         site.headend.configure(database__url=url.replace(
-            str(cluster.dir), directory))
+            str(site.cluster.dir), directory))
         demo.integration("chirpstack", broker.url)
         demo.meter("69322582", dev_eui=EUI)
         site.start()
         site.wait_subscribed()
+        yield line
+        site.headend.stop()
+
+
+def assert_each_once(site, demo, n):
+    wait_until(lambda: demo.fates() == {"stored": n}, 30)
+    wait_until(site.drained, 30)
+    assert scrape(site)[demo.id] == {"received": n, "pending": 0, "stored": n}
+    assert site.sql("SELECT count(*), max(revision) FROM capture JOIN profile "
+                    "USING (profile_id) WHERE '6-0:1.0.0' = ANY (obis)") == [
+                        (n, 0)]
+    assert site.sql("SELECT received, skipped FROM frame_counter") == [(n, 0)]
+    site.check_balance()
+
+
+def test_commit_without_an_answer_is_booked_once(site, broker, demo):
+    with lossy(site, broker, demo, every=3) as line:
         for i in range(10):
             broker.publish_all(many(500)[50 * i:50 * (i + 1)])
             scrape(site)
             wait_until(site.drained, 30)
         assert line.lost >= 3
-        wait_until(lambda: demo.fates() == {"stored": 500})
-        assert scrape(site)[demo.id] == {"received": 500, "pending": 0,
-                                         "stored": 500}
-        site.check_balance()
-        site.headend.stop()
+        assert_each_once(site, demo, 500)
+
+
+def test_line_cut_while_the_commit_is_under_way(site, broker, demo):
+    """The connection goes, the COMMIT goes on: the cursor that is asked for
+    next is not the last word."""
+    site.sql("CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$"
+             "BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END $$;"
+             "CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON journal DEFERRABLE"
+             " INITIALLY DEFERRED FOR EACH ROW WHEN (OLD.cursor <> NEW.cursor)"
+             " EXECUTE FUNCTION slowly()")
+    with lossy(site, broker, demo) as line:
+        for i in range(3):
+            broker.publish_all(many(90)[30 * i:30 * (i + 1)])
+            wait_until(lambda: site.sql(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND "
+                "query LIKE '%store_batch%'"), what="a COMMIT under way")
+            line.cut()
+            wait_until(site.drained, 30)
+        assert_each_once(site, demo, 90)
+        assert site.headend.log().count("batch not stored") >= 3
 
 
 def test_connection_cut_again_and_again_counts_nothing_twice(site, broker,
