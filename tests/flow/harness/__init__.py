@@ -6,10 +6,12 @@ from .broker import Broker
 from .documents import GOLDEN, GOLDEN_VALUES, Uplink
 from .heo import HeoMeter
 from .headend import BUILD, ROOT, Headend
+from .person import GOOD, Person, invite, signed_in
 from .postgres import Cluster
 from .site import Site, Tenant
 from .tools import free_port, stop_process, wait_equal, wait_until
 
-__all__ = ["Authority", "BUILD", "Broker", "Cluster", "GOLDEN", "GOLDEN_VALUES", "Headend",
-           "HeoMeter", "ROOT", "Site", "Tenant", "Uplink", "free_port",
+__all__ = ["Authority", "BUILD", "Broker", "Cluster", "GOLDEN",
+           "GOLDEN_VALUES", "GOOD", "Headend", "HeoMeter", "Person", "ROOT",
+           "Site", "Tenant", "Uplink", "free_port", "invite", "signed_in",
            "stop_process", "wait_equal", "wait_until"]
