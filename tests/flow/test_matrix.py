@@ -26,6 +26,9 @@ OBJECTS = {
 }
 NAMESPACES = {"roles": "clerk"}
 
+# The operator of the platform knows which tenants there are, and who signed in.
+PLATFORMS = ("audit_list", "tenants_list", "tenant_get")
+
 
 def tables(site):
     return [t for t, in site.sql(
@@ -139,7 +142,8 @@ def test_nobody_reaches_another_tenant(world, record_property):
                 assert not theirs or reply.status in (401, 403, 404, 422), told
                 if theirs:
                     assert reply.status >= 400, told
-                assert MARK.encode() not in reply.body, told
+                if who != "platform operator" or o.name not in PLATFORMS:
+                    assert MARK.encode() not in reply.body, told
     assert digest(site, victim) == before
     print(f"\n{pairs} pairs of operation and caller "
           f"({len(found)} x {len(crowd)})")

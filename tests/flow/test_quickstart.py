@@ -49,7 +49,7 @@ class Quickstart:
                 if p.stem != "quickstart"}
 
     def get(self, path):
-        token = (self.dir / "demo.token").read_text().strip()
+        token = (self.dir / "demo.key").read_text().strip()
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}",
             headers={"Authorization": f"Bearer {token}"})
@@ -111,13 +111,13 @@ def test_quickstart_comes_up_and_keeps_its_data(place):
             [ROOT / "deploy/quickstart", "--dir", place, "--reset"],
             capture_output=True, text=True, timeout=60)
         assert again.returncode == 1 and "already running" in again.stderr
-        token = (place / "demo.token").read_text()
-        assert (place / "demo.token").stat().st_mode & 0o77 == 0
+        token = (place / "demo.key").read_text()
+        assert (place / "demo.key").stat().st_mode & 0o77 == 0
     finally:
         first.end()
     second = Quickstart(place, "--no-sim")
     try:
-        assert (place / "demo.token").read_text() == token
+        assert (place / "demo.key").read_text() == token
         assert len(second.get("/api/v1/meters?limit=1000")["meters"]) == 330
     finally:
         second.end()
