@@ -133,13 +133,16 @@ static struct str from_hex(struct arena *a, struct str s)
     return n > 0 ? (struct str){(char *)p, (size_t)n} : s;
 }
 
-/* Where meters put their own number, the best first. */
+/* Where meters put their own number, the best first; 0-0:96.1.1 is the meter in
+ * P1, the customer's number elsewhere. */
 static const struct {
     uint8_t a, c, d, e;
-    bool hex;
+    bool hex, p1;
 } serials[] = {
-    {0, 96, 1, 1, true}, {0, 96, 1, 0, true}, {1, 96, 1, 0, false},
-    {1, 0, 0, 0, false}, {0, 42, 0, 0, true}, {1, 0, 0, 9, false},
+    {0, 96, 1, 1, true, true},   {0, 96, 1, 0, true, false},
+    {1, 96, 1, 0, false, false}, {1, 0, 0, 0, false, false},
+    {0, 42, 0, 0, true, false},  {1, 0, 0, 9, false, false},
+    {0, 96, 1, 1, false, false},
 };
 
 static int add_identity(struct iec *c, const struct iec_line *l)
@@ -149,12 +152,13 @@ static int add_identity(struct iec *c, const struct iec_line *l)
 
     for (int i = 0; i < (int)(sizeof(serials) / sizeof(*serials)); i++) {
         if (serials[i].a != o.a || serials[i].c != o.c || serials[i].d != o.d ||
-            serials[i].e != o.e || value.n == 0)
+            serials[i].e != o.e || str_trim(value).n == 0 ||
+            (serials[i].p1 && !c->plain))
             continue;
         if (serials[i].hex && c->plain)
             value = from_hex(c->d->arena, value);
         if (o.b == 0 && i < c->serial_rank && cosem_printable(value)) {
-            c->d->serial = value;
+            c->d->serial = str_trim(value);
             c->serial_rank = i;
         }
     }
@@ -220,6 +224,25 @@ static int add_version(struct iec *c, const struct iec_line *l)
     return add_register(c, l);
 }
 
+/* Ultraheat 9.4: highest flow and return temperature, "077.6*C&069.0*C". */
+static int add_highest_temperatures(struct iec *c, struct iec_line *l)
+{
+    struct str both = l->values[0];
+    const char *amp = memchr(both.p, '&', both.n);
+    uint8_t storage = l->id.n > 3 ? 1 : 255;
+    int r;
+
+    if (!amp)
+        return add_register(c, l);
+    struct str flow = {both.p, (size_t)(amp - both.p)};
+    struct str back = {amp + 1, both.n - flow.n - 1};
+    r = add_value(c, l, (struct obis){6, 0, 10, 5, 0, storage}, 0, flow,
+                  STR(""), false);
+    return r < 0 ? r
+                 : add_value(c, l, (struct obis){6, 0, 11, 5, 0, storage}, 0,
+                             back, STR(""), false);
+}
+
 /* Landis+Gyr Ultraheat numbers its registers by itself. */
 static int add_ultraheat(struct iec *c, struct iec_line *l)
 {
@@ -230,9 +253,14 @@ static int add_ultraheat(struct iec *c, struct iec_line *l)
         {"6.8", {6, 0, 1, 0, 0, 255}},   {"6.8*01", {6, 0, 1, 0, 0, 1}},
         {"6.26", {6, 0, 2, 0, 0, 255}},  {"6.26*01", {6, 0, 2, 0, 0, 1}},
         {"6.4", {6, 0, 8, 5, 0, 255}},   {"6.4*01", {6, 0, 8, 5, 0, 1}},
+        {"6.6", {6, 0, 8, 5, 0, 255}},   {"6.6*01", {6, 0, 8, 5, 0, 1}},
         {"6.33", {6, 0, 9, 5, 0, 255}},  {"6.33*01", {6, 0, 9, 5, 0, 1}},
-        {"6.31", {0, 0, 96, 8, 0, 255}},
+        {"6.27", {6, 0, 9, 0, 0, 255}},  {"6.29", {6, 0, 10, 0, 0, 255}},
+        {"6.28", {6, 0, 11, 0, 0, 255}}, {"6.31", {0, 0, 96, 8, 0, 255}},
     };
+
+    if (l->n == 1 && (str_is(l->id, "9.4") || str_is(l->id, "9.4*01")))
+        return add_highest_temperatures(c, l);
 
     if (str_is(l->id, "9.21") && l->n)
         c->d->serial = l->values[0];
