@@ -105,6 +105,13 @@ static const enum quantity of_unit[UNIT_COUNT] = {
     [UNIT_DBM] = Q_SIGNAL,
     [UNIT_HCA] = Q_HCA,
     [UNIT_PULSE] = Q_COUNT,
+    [UNIT_GCAL_H] = Q_POWER,
+    [UNIT_MJ] = Q_ENERGY,
+    [UNIT_KJ] = Q_ENERGY,
+    [UNIT_MPA] = Q_PRESSURE,
+    [UNIT_MBAR] = Q_PRESSURE,
+    [UNIT_KV] = Q_VOLTAGE,
+    [UNIT_MA] = Q_CURRENT,
 };
 
 enum { ANY = -1 };

@@ -22,11 +22,17 @@ uint16_t crc16_x25(const void *p, size_t n)
     return (uint16_t)~run(p, n, 0xFFFF, table);
 }
 
+static const uint16_t table_a001[16] = {
+    0x0000, 0xCC01, 0xD801, 0x1400, 0xF001, 0x3C00, 0x2800, 0xE401,
+    0xA001, 0x6C00, 0x7800, 0xB401, 0x5000, 0x9C01, 0x8801, 0x4400,
+};
+
 uint16_t crc16_arc(const void *p, size_t n)
 {
-    static const uint16_t table[16] = {
-        0x0000, 0xCC01, 0xD801, 0x1400, 0xF001, 0x3C00, 0x2800, 0xE401,
-        0xA001, 0x6C00, 0x7800, 0xB401, 0x5000, 0x9C01, 0x8801, 0x4400,
-    };
-    return run(p, n, 0, table);
+    return run(p, n, 0, table_a001);
+}
+
+uint16_t crc16_modbus(const void *p, size_t n)
+{
+    return run(p, n, 0xFFFF, table_a001);
 }

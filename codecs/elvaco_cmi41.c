@@ -10,7 +10,8 @@
  *      {"E":12345678,"U":"kWh","ID":87654321}
  * The formats differ in which records they hold, and a record names itself, so
  * any format whose bytes are records is read; that keeps later formats alive.
- * A record with "value during error" marks a value or a clock in doubt.
+ * Error flags that are set become an event too. A record with "value during
+ * error" marks a value or a clock in doubt.
  */
 #include "codecs/extras.h"
 #include "codecs/mbus.h"
@@ -19,9 +20,10 @@
 
 enum { PORT = 2, TEXT_MAX = 64 };
 
-static bool is_json_format(uint8_t id)
+/* Formats 02, 07, 11, 17, 20 ...: no record begins with a brace and a quote. */
+static bool is_json(struct str payload)
 {
-    return id == 0x02 || id == 0x11 || id == 0x17 || id == 0x20;
+    return payload.n > 2 && payload.p[1] == '{' && payload.p[2] == '"';
 }
 
 /* "U" as the modules write it; the unit and the power of ten we keep it in. */
@@ -91,18 +93,39 @@ static int decode_json(struct str text, struct decoded *d)
     return 0;
 }
 
+/* Flags that the meter has set; which they are, its own manual tells. */
+static int add_errors(struct decoded *d)
+{
+    int r = 0;
+
+    for (uint32_t i = 0; i < d->n_measurements && r >= 0; i++) {
+        const struct measurement *m = &d->measurements[i];
+        struct decoded_event e = {.code = STR("device.error"),
+                                  .state = EVENT_START,
+                                  .time = {.dst = -1}};
+
+        if (m->quantity != Q_ERROR_FLAGS || m->value.mantissa <= 0)
+            continue;
+        e.detail = arena_printf(d->arena, "error flags %llX",
+                                (long long)m->value.mantissa);
+        r = decoded_add_event(d, &e);
+    }
+    return r;
+}
+
 static int decode(const struct codec_input *in, struct decoded *d)
 {
     if (in->port != 0 && in->port != PORT)
         return decoded_fail(d, ERR_UNSUPPORTED,
                             "Elvaco CMi41xx: meter data come on FPort 2", 0);
-    if (is_json_format((uint8_t)in->payload.p[0]))
+    if (is_json(in->payload))
         return decode_json((struct str){in->payload.p + 1, in->payload.n - 1},
                            d);
     if (in->payload.n == 1)
         return decoded_fail(d, ERR_SHORT,
                             "Elvaco CMi41xx: nothing behind the format", 1);
-    return mbus_decode(in->payload, 1, d);
+    int r = mbus_decode(in->payload, 1, d);
+    return r < 0 ? r : add_errors(d);
 }
 
 static const struct codec_vector vectors[] = {
@@ -118,25 +141,27 @@ static const struct codec_vector vectors[] = {
      .hex = "1F 04FB0D 10270000 0779 82253269 A511 40 04 01FD17 02",
      .port = PORT,
      .expect = "heat; serial 69322582; manufacturer DME; energy 10000 Mcal; "
-               "serial 69322582; error-flags 2"},
+               "serial 69322582; error-flags 2; event device.error start err"
+               "or flags 2"},
     {.name = "CMi4110 standard, BCD",
      .hex = "00 0C06 78563412 0C14 21436500 0B2D 110000 0B3B 930000 0A5A 8407 "
             "0A5E 0804 0C78 78563412 02FD17 0100",
      .port = PORT,
-     .expect = "heat; serial 12345678; energy 12345678 kWh; volume 6543.21 "
-               "m3; power 1.1 kW; flow 0.093 m3/h; flow-temperature 78.4 "
-               "Cel; return-temperature 40.8 Cel; serial 12345678; "
-               "error-flags 1"},
+     .expect = "heat; serial 12345678; energy 12345678 kWh; volume 6543.21 m"
+               "3; power 1.1 kW; flow 0.093 m3/h; flow-temperature 78.4 Cel;"
+               " return-temperature 40.8 Cel; serial 12345678; error-flags 1"
+               "; event device.error start error flags 1"},
     {.name = "CMi4130 compact, alarm codes of 16 bit",
      .hex = "10 0406 8FA10100 0C78 78563412 02FD17 0080",
      .port = PORT,
-     .expect = "heat; serial 12345678; energy 106895 kWh; serial 12345678; "
-               "error-flags 32768"},
+     .expect = "heat; serial 12345678; energy 106895 kWh; serial 12345678; e"
+               "rror-flags 32768; event device.error start error flags 8000"},
     {.name = "CMi4140 compact, info bits of 32 bit",
      .hex = "16 040E 8FA10100 0C78 78563412 04FD17 00000080",
      .port = PORT,
-     .expect = "heat; serial 12345678; energy 106.895 GJ; serial 12345678; "
-               "error-flags 2147483648"},
+     .expect = "heat; serial 12345678; energy 106.895 GJ; serial 12345678; e"
+               "rror-flags 2147483648; event device.error start error flags "
+               "80000000"},
     {.name = "scheduled: clock and energy at midnight",
      .hex = "03 046D 00000F31 4406 8FA10100 0C78 78563412 02FD17 0000",
      .port = PORT,
@@ -153,8 +178,9 @@ static const struct codec_vector vectors[] = {
     {.name = "energy during an error",
      .hex = "1E 3406 8FA10100 0779 82253269 A511 40 04 01FD17 01",
      .port = PORT,
-     .expect = "heat; serial 69322582; manufacturer DME; energy [error] "
-               "106895 kWh (meter error); serial 69322582; error-flags 1"},
+     .expect = "heat; serial 69322582; manufacturer DME; energy [error] 1068"
+               "95 kWh (meter error); serial 69322582; error-flags 1; event "
+               "device.error start error flags 1"},
     {.name = "JSON, the manual's example",
      .text = "\x17{\"E\":12345678,\"U\":\"kWh\",\"ID\":87654321}",
      .port = PORT,
@@ -184,6 +210,10 @@ static const struct codec_vector vectors[] = {
      .hex = "1E 0406 8FA10100",
      .port = 10,
      .err = ERR_UNSUPPORTED},
+    {.name = "a JSON format of another product",
+     .text = "\x07{\"E\":\"12.5\",\"U\":\"MWh\",\"ID\":\"87654321\"}",
+     .port = PORT,
+     .expect = "heat; serial 87654321; energy 12500 kWh; serial 87654321"},
     {0},
 };
 

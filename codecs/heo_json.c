@@ -4,7 +4,9 @@
  * Source: our own proposal. The maker publishes no protocol, only a leaflet
  * with what the meter sends; the words and archive columns are from there.
  * The payload is one object: "hello" (who, clock, battery, signal, valve),
- * "data" (archive rows), "alarm" (events), "res" (outcome of a command).
+ * "data" (archive rows; of kind "event": ts, code, state), "alarm" (events),
+ * "res" (outcome of a command). The talk around them ("ack", "nak", "cmd",
+ * "bye") is shown and stores nothing.
  *
  * Decisions: v_work and v_std are independent cumulative registers (in the
  * leaflet's sample they do not obey V * W) and the sums are kept beside them as
@@ -292,12 +294,14 @@ static int add_cell(struct doc *doc, const struct table *t, uint32_t row,
     return add_number(doc, row, c, c->unit == UNIT_M3 ? t->volume : c->unit, v);
 }
 
-static const struct json *find_ts(const struct table *t, const struct json *row)
+/* The cell of a row under that name; NULL when there is none. */
+static const struct json *cell(const struct table *t, const struct json *row,
+                               const char *name)
 {
     if (row->type == JSON_OBJECT)
-        return json_get(row, "ts");
+        return json_get(row, name);
     for (uint32_t i = 0; i < t->n; i++) {
-        if (str_is(t->names[i], "ts"))
+        if (str_is(t->names[i], name))
             return json_at(row, i);
     }
     return NULL;
@@ -314,7 +318,7 @@ static int decode_row(struct doc *doc, const struct table *t,
         (row->type != JSON_ARRAY || row->count > t->n))
         return fail(doc, ERR_FORMAT, "HEO-JSON: row does not fit its columns",
                     row);
-    if ((r = read_time(doc, find_ts(t, row), &time)) < 0 ||
+    if ((r = read_time(doc, cell(t, row, "ts"), &time)) < 0 ||
         (r = decoded_add_row(doc->d, time, &index)) < 0)
         return r;
     json_each (v, row) {
@@ -324,30 +328,6 @@ static int decode_row(struct doc *doc, const struct table *t,
             return r;
     }
     return 0;
-}
-
-static int decode_data(struct doc *doc)
-{
-    /* hour is the usual archive; another kind is kept as a text */
-    static const char *const known[] = {"t",    "v",    "sn",   "seq", "rows",
-                                        "cols", "unit", "kind", NULL};
-    const struct json *rows = json_get(doc->root, "rows");
-    const struct json *kind = json_get(doc->root, "kind");
-    struct table t;
-    int r;
-
-    if (!rows || rows->type != JSON_ARRAY)
-        return fail(doc, ERR_FORMAT, "HEO-JSON: data without rows", rows);
-    if ((r = read_table(doc, &t)) < 0)
-        return r;
-    if (kind && !str_is(json_str(kind), "hour") &&
-        (r = extras_add(doc->d, 0, STR("kind"), kind)) < 0)
-        return r;
-    json_each (row, rows) {
-        if ((r = decode_row(doc, &t, row)) < 0)
-            return r;
-    }
-    return keep_unknown(doc, known);
 }
 
 /* The meter's words for what schema/event.c knows under another code. */
@@ -431,6 +411,59 @@ static int read_detail(struct doc *doc, const struct json *item,
     return 0;
 }
 
+/* One event: an item of an alarm, or a row of the archive of events. */
+static int decode_event(struct doc *doc, const struct json *ts,
+                        const struct json *code, const struct json *state,
+                        const struct json *item)
+{
+    struct decoded_event e = {.time.dst = -1};
+    int r;
+
+    e.code = alarm_code(json_str(code));
+    if (e.code.n == 0 || e.code.n > NAME_MAX_BYTES)
+        return fail(doc, ERR_FORMAT, "HEO-JSON: event without code", item);
+    if ((r = read_time(doc, ts, &e.time)) < 0 ||
+        (r = read_state(doc, state, &e.state)) < 0)
+        return r;
+    if (item->type == JSON_OBJECT &&
+        (r = read_detail(doc, item, &e.detail)) < 0)
+        return r;
+    return decoded_add_event(doc->d, &e);
+}
+
+static int decode_data(struct doc *doc)
+{
+    /* hour is the usual archive; another kind is kept as a text */
+    static const char *const known[] = {"t",    "v",    "sn",   "seq", "rows",
+                                        "cols", "unit", "kind", NULL};
+    const struct json *rows = json_get(doc->root, "rows");
+    const struct json *kind = json_get(doc->root, "kind");
+    struct table t;
+    int r;
+
+    if (!rows || rows->type != JSON_ARRAY)
+        return fail(doc, ERR_FORMAT, "HEO-JSON: data without rows", rows);
+    if ((r = read_table(doc, &t)) < 0)
+        return r;
+    if (str_is(json_str(kind), "event")) {
+        json_each (row, rows) {
+            if ((r = decode_event(doc, cell(&t, row, "ts"),
+                                  cell(&t, row, "code"), cell(&t, row, "state"),
+                                  row)) < 0)
+                return r;
+        }
+        return keep_unknown(doc, known);
+    }
+    if (kind && !str_is(json_str(kind), "hour") &&
+        (r = extras_add(doc->d, 0, STR("kind"), kind)) < 0)
+        return r;
+    json_each (row, rows) {
+        if ((r = decode_row(doc, &t, row)) < 0)
+            return r;
+    }
+    return keep_unknown(doc, known);
+}
+
 static int decode_alarm(struct doc *doc)
 {
     static const char *const known[] = {"t", "v", "sn", "seq", "items", NULL};
@@ -440,16 +473,8 @@ static int decode_alarm(struct doc *doc)
     if (!items || items->type != JSON_ARRAY)
         return fail(doc, ERR_FORMAT, "HEO-JSON: alarm without items", items);
     json_each (item, items) {
-        struct decoded_event e = {.time.dst = -1};
-        const struct json *code = json_get(item, "code");
-
-        e.code = alarm_code(json_str(code));
-        if (e.code.n == 0 || e.code.n > NAME_MAX_BYTES)
-            return fail(doc, ERR_FORMAT, "HEO-JSON: alarm without code", code);
-        if ((r = read_time(doc, json_get(item, "ts"), &e.time)) < 0 ||
-            (r = read_state(doc, json_get(item, "state"), &e.state)) < 0 ||
-            (r = read_detail(doc, item, &e.detail)) < 0 ||
-            (r = decoded_add_event(doc->d, &e)) < 0)
+        if ((r = decode_event(doc, json_get(item, "ts"), json_get(item, "code"),
+                              json_get(item, "state"), item)) < 0)
             return r;
     }
     return keep_unknown(doc, known);
@@ -477,6 +502,14 @@ static int decode_res(struct doc *doc)
     return r < 0 ? r : keep_unknown(doc, known);
 }
 
+/* The rest of a session, either way: nothing to store, all to be seen. */
+static int decode_talk(struct doc *doc)
+{
+    static const char *const known[] = {"t", "v", "sn", "seq", NULL};
+
+    return keep_unknown(doc, known);
+}
+
 static int read_serial(struct doc *doc)
 {
     const struct json *sn = json_get(doc->root, "sn");
@@ -496,10 +529,10 @@ static int decode(const struct codec_input *in, struct decoded *d)
     static const struct {
         const char *t;
         int (*decode)(struct doc *doc);
-    } messages[] = {{"hello", decode_hello},
-                    {"data", decode_data},
-                    {"alarm", decode_alarm},
-                    {"res", decode_res}};
+    } messages[] = {{"hello", decode_hello}, {"data", decode_data},
+                    {"alarm", decode_alarm}, {"res", decode_res},
+                    {"bye", decode_talk},    {"ack", decode_talk},
+                    {"nak", decode_talk},    {"cmd", decode_talk}};
     struct json_limits limits = {.depth = DEPTH_MAX};
     struct json_error why = {0};
     struct doc doc = {.d = d, .payload = in->payload};
@@ -630,13 +663,45 @@ static const struct codec_vector vectors[] = {
     {.name = "nested too deep",
      .text = "{\"t\":\"data\",\"x\":[[[[[[[[[[1]]]]]]]]]],\"rows\":[]}",
      .err = ERR_FULL},
+    {.name = "archive of events",
+     .text = "{\"t\":\"data\",\"seq\":5,\"kind\":\"event\",\"cols\":[\"ts"
+             "\",\"code\",\"state\"],\"rows\":[[\"2024-01-11T12:00:00+03:0"
+             "0\",\"case_open\",1],[\"2024-01-11T12:05:00+03:00\",\"case_o"
+             "pen\",0]]}",
+     .expect = "gas; event tamper.case_open start @2024-01-11T09:00:00Z; eve"
+               "nt tamper.case_open end @2024-01-11T09:05:00Z"},
+    {.name = "archive of events as objects",
+     .text = "{\"t\":\"data\",\"seq\":6,\"kind\":\"event\",\"rows\":[{\"ts"
+             "\":\"2024-01-11T12:00:00+03:00\",\"code\":\"magnet\",\"value"
+             "\":3}]}",
+     .expect = "gas; event tamper.magnet pulse @2024-01-11T09:00:00Z value=3"},
+    {.name = "daily archive",
+     .text = "{\"t\":\"data\",\"seq\":7,\"kind\":\"day\",\"rows\":[[\"2024"
+             "-01-11T00:00:00+03:00\",1,23.21,0.95,4706,9412,0,0]]}",
+     .expect = "gas; text kind=day; @2024-01-10T21:00:00Z; pressure 7-0:42.0"
+               ".0 1.000 kPa; flow-temperature 7-0:41.0.0 23.21 Cel; convers"
+               "ion-factor 7-0:52.0.0 0.9500; volume 7-0:3.0.0 [uncorrected]"
+               " 4706.0000 m3; volume 7-0:13.2.0 [base] 9412.0000 m3; volume"
+               " 7-128:3.0.0 [uncorrected] 0.0000 m3; volume 7-128:13.2.0 [b"
+               "ase] 0.0000 m3"},
+    {.name = "the end of a session",
+     .text = "{\"t\":\"bye\"}",
+     .expect = "gas"},
+    {.name = "a command, seen on the line",
+     .text = "{\"t\":\"cmd\",\"id\":\"c-9\",\"op\":\"valve\",\"pos\":\"clo"
+             "se\"}",
+     .expect = "gas; text id=c-9; text op=valve; text pos=close"},
+    {.name = "an event without its time",
+     .text = "{\"t\":\"data\",\"seq\":8,\"kind\":\"event\",\"rows\":[{\"co"
+             "de\":\"magnet\"}]}",
+     .err = ERR_FORMAT},
     {0},
 };
 
 const struct codec codec_heo_json = {
     .abi = CODEC_ABI,
     .name = "heo-json",
-    .version = 1,
+    .version = 2,
     .title = "HEO G4/G6 gas meter, HEO-JSON v1 over TCP",
     .source = "our own proposal after the maker's leaflet",
     .medium = MEDIUM_GAS,

@@ -14,6 +14,9 @@ extern const struct codec codec_sml;
 extern const struct codec codec_iec62056_21;
 extern const struct codec codec_dlms_push;
 extern const struct codec codec_vega_si11;
+extern const struct codec codec_pulsar_m;
+extern const struct codec codec_pulsar_heat;
+extern const struct codec codec_karat_928lw;
 extern const struct codec codec_ts003;
 
 /* Built-in ones, then those that codec_add() brought; NULL behind the last. */
@@ -28,6 +31,9 @@ static const struct codec *codecs[CODECS_MAX + 1] = {
     &codec_iec62056_21,
     &codec_dlms_push,
     &codec_vega_si11,
+    &codec_pulsar_m,
+    &codec_pulsar_heat,
+    &codec_karat_928lw,
     &codec_ts003,
 };
 /* clang-format on */

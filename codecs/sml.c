@@ -16,7 +16,9 @@
  * is read only where there is no transport around them: some meters (Holley)
  * get it wrong. The last frame is "now"; values of earlier ones have rows of
  * their own where the meter tells the time, else they are extras. Signed values
- * are taken as coded (some DZG meters code a load above 327.67 W wrongly).
+ * are taken as coded, but for one known fault: DZG DVS-74 meters of two ranges
+ * of numbers code their power in up to three bytes as if it were unsigned (a
+ * negative one always takes four).
  */
 #include "codecs/cosem.h"
 #include "codecs/crc16.h"
@@ -38,6 +40,7 @@ struct sml {
     size_t offset; /* of `begin` in the payload */
     int err;
     bool newest; /* its values are "now" */
+    bool faulty_dzg;
     uint32_t row;
     bool extra;
 };
@@ -261,8 +264,28 @@ static int entry_text(struct sml *s, const struct entry *e, uint32_t row)
     return cosem_add_text(s->d, row, e->value.offset, name, text);
 }
 
-static int entry_number(struct sml *s, const struct entry *e, uint32_t row)
+/* Server ids 0A 01 "DZG" and the number, big-endian. */
+static bool is_faulty_dzg(struct item id)
 {
+    static const uint8_t dzg[] = {0x0A, 0x01, 'D', 'Z', 'G', 0};
+    uint32_t n = 0;
+
+    if (id.n != 10 || memcmp(id.p, dzg, sizeof(dzg)) != 0)
+        return false;
+    for (int i = 6; i < 10; i++)
+        n = n << 8 | id.p[i];
+    return (n >= 42000000 && n < 49000000) || (n >= 55000000 && n < 59000000);
+}
+
+static bool is_power(struct obis o)
+{
+    return o.a == 1 && o.b == 0 && o.c == 16 && o.d == 7 && o.e == 0;
+}
+
+static int entry_number(struct sml *s, struct entry *e, uint32_t row)
+{
+    if (s->faulty_dzg && is_power(e->obis) && e->value.n <= 3)
+        e->value.type = UNSIGNED;
     uint64_t raw = number(&e->value);
     int64_t scaler = (int64_t)number(&e->scaler);
     struct cosem_value v = {.obis = e->obis,
@@ -369,7 +392,9 @@ static void get_list(struct sml *s)
 
     list_of(s, 7, "SML 6.5.3: GetList.Res has seven elements");
     octets(s); /* client */
-    identify(s, octets(s));
+    struct item server = octets(s);
+    identify(s, server);
+    s->faulty_dzg = is_faulty_dzg(server);
     octets(s); /* name of the list */
     struct meter_time t = sml_time(s, &sec_index);
     if (!s->err)
@@ -687,13 +712,31 @@ static const struct codec_vector vectors[] = {
             "4E0177070100100700FF0101621B520053FE9C01010163484E0076030007"
             "6200620072630201710163E8AE001B1B1B1B1A00760C",
      .err = ERR_DAMAGED},
+    {.name = "a DZG meter that codes its power as if unsigned",
+     .hex = "1B1B1B1B0101010176030007620062007263070177010B0A01445A470002"
+            "80DE8101017177070100100700FF0101621B52FE538B2801010163000000"
+            "1B1B1B1B1A000DC4",
+     .expect = "electricity; serial 1DZG0042000001; manufacturer DZG; power "
+               "1-0:16.7.0 356.24 W"},
+    {.name = "the same meter feeds in",
+     .hex = "1B1B1B1B0101010176030007620062007263070177010B0A01445A470002"
+            "80DE8101017177070100100700FF0101621B52FE55FFFE13930101016300"
+            "000000001B1B1B1B1A0288BF",
+     .expect = "electricity; serial 1DZG0042000001; manufacturer DZG; power "
+               "1-0:16.7.0 -1260.61 W"},
+    {.name = "a DZG meter without the fault",
+     .hex = "1B1B1B1B0101010176030007620062007263070177010B0A01445A470003"
+            "93870101017177070100100700FF0101621B52FE538B2801010163000000"
+            "1B1B1B1B1A00E353",
+     .expect = "electricity; serial 1DZG0060000001; manufacturer DZG; power "
+               "1-0:16.7.0 -299.12 W"},
     {0},
 };
 
 const struct codec codec_sml = {
     .abi = CODEC_ABI,
     .name = "sml",
-    .version = 1,
+    .version = 2,
     .title = "SML: electricity meters, transport frames or messages",
     .source = "BSI TR-03109-1 annex IV (SML 1.04); IEC 62056-61",
     .medium = MEDIUM_ELECTRICITY,

@@ -9,7 +9,8 @@
 /* X(enum, name, canonical, mul, exp10): value_canonical = value * mul *
  * 10^exp10. Energy in J, cal keeps its own canonical unit (GJ, Gcal): the
  * factor to kWh is not exact; nor is that from degF. mul = 0: no exact
- * conversion, the unit is its own canon. */
+ * conversion, the unit is its own canon. New ones go to the end: codecs are
+ * built against these numbers. */
 /* clang-format off */
 #define UNIT_LIST(X)                                                           \
     X(UNIT_NONE, "1", UNIT_NONE, 1, 0)                                         \
@@ -66,7 +67,14 @@
     X(UNIT_PULSE, "pulse", UNIT_PULSE, 1, 0)                                   \
     X(UNIT_GAL_MIN, "gal/min", UNIT_M3_H, 22712470704, -11)                    \
     X(UNIT_GAL_H, "gal/h", UNIT_M3_H, 3785411784, -12)                         \
-    X(UNIT_DEGF, "degF", UNIT_DEGF, 1, 0)
+    X(UNIT_DEGF, "degF", UNIT_DEGF, 1, 0)                                      \
+    X(UNIT_GCAL_H, "Gcal/h", UNIT_GCAL_H, 1, 0)                                \
+    X(UNIT_MJ, "MJ", UNIT_GJ, 1, -3)                                           \
+    X(UNIT_KJ, "kJ", UNIT_GJ, 1, -6)                                           \
+    X(UNIT_MPA, "MPa", UNIT_KPA, 1, 3)                                         \
+    X(UNIT_MBAR, "mbar", UNIT_KPA, 1, -1)                                      \
+    X(UNIT_KV, "kV", UNIT_V, 1, 3)                                             \
+    X(UNIT_MA, "mA", UNIT_A, 1, -3)
 
 enum unit {
 #define X(id, name, canonical, mul, exp10) id,

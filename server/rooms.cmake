@@ -15,7 +15,7 @@ room(codecs
           elvaco_cmi41.c heo_json.c heo_command.c
           crc16.c cosem.c sml.c iec62056_21_frame.c
           iec62056_21_words.c iec62056_21_line.c iec62056_21.c axdr.c dlms_link.c
-          dlms_glo.c dlms_list.c dlms_event.c dlms_body.c dlms_push.c dlms_vectors.c vega_si11.c ts003.c
+          dlms_glo.c dlms_list.c dlms_event.c dlms_body.c dlms_push.c dlms_vectors.c vega_si11.c pulsar.c karat_928lw.c ts003.c
   USES base schema NEEDS PkgConfig::crypto)
 room(codecs/script SOURCES wire.c host.c script.c mapping_read.c mapping.c
   USES base schema codecs)
