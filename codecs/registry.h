@@ -16,6 +16,10 @@ int codec_number(const struct codec *c);
  * caller has checked it, its name too (codecs/loaded.h). */
 int codec_add(const struct codec *c);
 
+/* The built-in codec whose kind the payload looks like; `port` 0: not known.
+ * Never NULL: what looks like nothing is taken for a radio frame. */
+const struct codec *codec_recognise(struct str payload, int port);
+
 /* Decodes with the codec's own guard rails: ABI, empty payload, error text
  * always set on failure. *d is initialised here over `arena`. */
 int codec_decode(const struct codec *c, const struct codec_input *in,

@@ -258,9 +258,9 @@ static int encode(const struct command *c, struct encoded *out)
 
     if (c->op != OP_SET_SCHEDULE)
         return ERR_UNSUPPORTED;
-    for (uint8_t i = 1; i < sizeof(hours); i++) {
+    for (size_t i = 1; i < sizeof(hours); i++) {
         if (hours[i] == c->period_h)
-            packet[4] = i;
+            packet[4] = (uint8_t)i;
     }
     if (packet[4] == 0)
         return ERR_RANGE;

@@ -26,7 +26,8 @@
 enum { KEY = DECODE_KEY, FORMATS_MAX = 256, ARENA_LIMIT = 64 << 20 };
 
 const struct cli_arg decode_args[] = {
-    {"codec", "NAME", false, "see `headend codecs list`; default: auto"},
+    {"codec", "NAME", false,
+     "see `headend codecs list`; default: auto, which recognises the kind"},
     {"key", "HEX", false, "16 bytes, for encrypted telegrams"},
     {"auth-key", "HEX", false,
      "16 bytes, for telegrams that are authenticated"
@@ -78,39 +79,12 @@ void decode_refuse(struct job *j, int err, const char *text)
     j->error = str_of(text);
 }
 
-/* How the kinds that tell themselves apart begin; the radio frame, which only
- * its length betrays, comes last. */
-static const struct {
-    const char *codec;
-    size_t n;
-    const char *bytes;
-} starts[] = {
-    {"heo-json", 1, "{"},
-    {"iec62056-21", 1, "/"},
-    {"sml", 4, "\x1B\x1B\x1B\x1B"},
-    {"dlms-push", 1, "\x7E"},
-    {"dlms-push", 2, "\x00\x01"},
-    {"mbus", 1, "\x68"},
-    {"mbus", 1, "\x08"},
-    {"mbus", 1, "\xE5"},
-    {"mbus", 1, "\x10"},
-};
-
-static const struct codec *recognise(struct str payload)
-{
-    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
-        if (payload.n >= starts[i].n &&
-            memcmp(payload.p, starts[i].bytes, starts[i].n) == 0)
-            return codec_find(str_of(starts[i].codec));
-    }
-    return codec_find(STR("wmbus"));
-}
-
 static void choose(struct job *j, struct str codec)
 {
     bool automatic = codec.n == 0 || str_is(codec, "auto");
 
-    j->codec = automatic ? recognise(j->in.payload) : codec_find(codec);
+    j->codec = automatic ? codec_recognise(j->in.payload, j->in.port)
+                         : codec_find(codec);
     if (!j->codec)
         decode_refuse(j, ERR_UNKNOWN,
                       "no such codec; `headend codecs list` shows them");
