@@ -43,6 +43,14 @@ def test_kind_is_recognised():
     assert "heo-json" in decode('{"t":"hello"}', "--text").stdout
 
 
+@pytest.mark.parametrize("length", [0x1B, 0x2F, 0x68, 0x7B, 0x7E, 0xE5])
+def test_radio_frame_is_recognised_whatever_its_length(length):
+    frame = bytes([length]) + bytes.fromhex(CLEAR)[1:]
+    done = decode((frame + b"\x2f" * (length + 1 - len(frame))).hex())
+    assert done.returncode == 0, done.stderr
+    assert "7.704" in done.stdout
+
+
 def test_failure_names_byte_and_clause():
     done = decode(CLEAR[:-2])
     assert done.returncode == 1
