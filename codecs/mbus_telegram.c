@@ -221,8 +221,12 @@ static int decode_nothing(struct mbus_telegram *t, const struct mbus_header *h)
 /* No standard says what it means: kept for those who know. */
 static int decode_opaque(struct mbus_telegram *t, const struct mbus_header *h)
 {
-    int r = mbus_add_manufacturer(t->d, t->p + h->content, t->n - h->content,
-                                  h->content);
+    int r = wmbus_maker(t, h->ci);
+
+    if (r != ERR_UNSUPPORTED)
+        return r;
+    r = mbus_add_manufacturer(t->d, t->p + h->content, t->n - h->content,
+                              h->content);
     struct str text =
         arena_printf(t->d->arena,
                      "EN 13757-3 CI %02X: manufacturer specific, no standard "

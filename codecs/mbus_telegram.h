@@ -62,3 +62,6 @@ int mbus_identify(struct decoded *d, const struct mbus_address *a);
 int mbus_status(struct decoded *d, uint8_t status);
 /* Fixed data structure, CI 73 on the wire (mbus_fixed.c). */
 int mbus_fixed(struct mbus_telegram *t, size_t at);
+/* A manufacturer's own content, where it is publicly known (wmbus_maker.c).
+ * ERR_UNSUPPORTED: it is not; nothing was added. */
+int wmbus_maker(struct mbus_telegram *t, size_t ci);

@@ -60,6 +60,7 @@ static size_t strip(const uint8_t *p, size_t n, size_t first, size_t rest,
 /* Where the bytes of the frame without CRCs stood before. */
 struct origin {
     size_t skipped, first, rest; /* first = 0: nothing was taken out */
+    size_t surplus; /* where bytes stand that L does not count; 0: none */
 };
 
 static size_t origin_of(const struct origin *o, size_t at)
@@ -92,14 +93,15 @@ static bool lost_length(const uint8_t *p, size_t n, uint8_t *scratch,
 static size_t read_a(struct mbus_telegram *t, const uint8_t *p,
                      struct origin *o, size_t *bad)
 {
-    *o = (struct origin){o->skipped, HEAD, BLOCK_A};
+    o->first = HEAD;
+    o->rest = BLOCK_A;
     return strip(p, size_a(p[0]), HEAD, BLOCK_A, t->p, bad);
 }
 
 static size_t read_b(struct mbus_telegram *t, const uint8_t *p, size_t want,
                      struct origin *o, size_t *bad)
 {
-    *o = (struct origin){o->skipped, BLOCK_B - CRC, BLOCK_B - CRC};
+    o->first = o->rest = BLOCK_B - CRC;
     size_t n = strip(p, want, BLOCK_B - CRC, BLOCK_B - CRC, t->p, bad);
     return n > HEAD ? n : 0;
 }
@@ -119,7 +121,7 @@ static int read_bare(struct mbus_telegram *t, const uint8_t *p, size_t n,
     if (lost_length(p, n, scratch, t->p))
         return fail(t->d, ERR_DAMAGED, "EN 13757-4 L: does not fit the CRCs",
                     0);
-    *o = (struct origin){0};
+    o->first = o->rest = 0;
     t->n = n;
     memcpy(t->p, p, n);
     return 0;
@@ -153,11 +155,11 @@ static int read_link(const struct codec_input *in, struct mbus_telegram *t,
         return 0;
     if (n == want)
         return read_bare(t, p, n, o, bad);
-    return n == size_a(p[0])
-               ? fail(t->d, ERR_DAMAGED, "EN 13757-4: CRC of the block",
-                      o->skipped + bad_a)
-               : fail(t->d, ERR_FORMAT, "EN 13757-4 L: the frame is longer",
-                      o->skipped + want);
+    if (n == size_a(p[0]))
+        return fail(t->d, ERR_DAMAGED, "EN 13757-4: CRC of the block",
+                    o->skipped + bad_a);
+    o->surplus = o->skipped + want;
+    return read_bare(t, p, want, o, bad);
 }
 
 /* Extended link layers (CI 8C to 8F): bytes behind the CI field, and where the
@@ -259,6 +261,8 @@ static int decode(const struct codec_input *in, struct decoded *d)
     d->error_offset = r < 0 ? (uint32_t)origin_of(&o, d->error_offset) : 0;
     if (d->error_offset > in->payload.n)
         d->error_offset = (uint32_t)in->payload.n;
+    if (r == 0 && o.surplus) /* its values are shown, and not trusted */
+        r = fail(d, ERR_FORMAT, "EN 13757-4 L: the frame is longer", o.surplus);
     return r;
 }
 

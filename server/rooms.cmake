@@ -11,7 +11,7 @@ room(schema
 room(codecs
   SOURCES registry.c loaded.c recognise.c decoded.c extras.c mbus_record.c mbus_vif.c mbus.c
           mbus_format.c mbus_crypt.c mbus_security.c mbus_telegram.c
-          mbus_fixed.c mbus_frame.c wmbus.c
+          mbus_fixed.c mbus_frame.c wmbus.c wmbus_maker.c
           elvaco_cmi41.c heo_json.c heo_command.c
           crc16.c cosem.c sml.c iec62056_21_frame.c
           iec62056_21_words.c iec62056_21_line.c iec62056_21.c axdr.c dlms_link.c

@@ -158,6 +158,44 @@ static const struct {
           "0; volume 0.0 m3; manufacturer 1025 ff25; manufacturer 28147497671"
           "0655 ff1b; @2025-12-01T00:00:00; volume [storage 1] 0.0 m3; event "
           "device.temporary_error start status 0x10"}},
+    {"wmbusmeters, driver izar",
+     "wmbus",
+     {.name = "Diehl IZAR, PRIOS of maker SAP",
+      .hex = "1944304C72242421D401A2013D4013DD8B46A4999C1293E582CC",
+      .expect =
+          "water; serial 21242472; manufacturer SAP; volume 3.488 m3; @2019-0"
+          "9-30T00:00:00; volume [storage 1] 3.486 m3; @now; battery-life 174"
+          " mo; event water.blocked start; event water.underflow start"}},
+    {"wmbusmeters, driver izar",
+     "wmbus",
+     {.name = "Diehl IZAR, PRIOS of maker DME: the number stands last",
+      .hex =
+          "2944A511780729662366A20118001378D3B3DB8CEDD77731F25832AAF3DA8CADF9"
+          "774EA673172E8C61F2",
+      .expect =
+          "water; serial 66236629; manufacturer DME; volume 16.760 m3; @2019-"
+          "11-30T00:00:00; volume [storage 1] 11.840 m3; @now; battery-life 1"
+          "44 mo"}},
+    {"wmbusmeters, driver fhkvdataiii",
+     "wmbus",
+     {.name = "Techem FHKV radio 4",
+      .hex =
+          "33446850341211119480A20F9F292D005024040011BD0838090400000007000000"
+          "0000000000000000000001000000000003140E",
+      .expect =
+          "heat-cost-allocator; serial 11111234; manufacturer TCH; heat-cost-"
+          "allocation 4 HCA; @2020-12-31T00:00:00; heat-cost-allocation [stor"
+          "age 1] 45 HCA; @now; external-temperature 22.37 Cel; flow-temperat"
+          "ure 23.60 Cel"}},
+    {"wmbusmeters, driver vario451",
+     "wmbus",
+     {.name = "Techem Vario 4.5.1",
+      .hex =
+          "374468506549235827C3A2129F25383300A8622600008200800A2AF86211517555"
+          "2877A36F26C9AB1CB24400000004000000000004908002",
+      .expect =
+          "heat; serial 58234965; manufacturer TCH; energy [extra] 9.826 GJ; "
+          "@2018-12-31T00:00:00; energy [storage 1, extra] 13.112 GJ"}},
 };
 
 static void published_telegrams_decode_value_by_value(void **state)
