@@ -9,7 +9,8 @@ room(schema
   SOURCES obis.c unit.c quantity.c event.c event_code.c frame.c reading.c normalise.c
   USES base)
 room(codecs
-  SOURCES registry.c loaded.c recognise.c decoded.c extras.c mbus_record.c mbus_vif.c mbus.c
+  SOURCES registry.c loaded.c recognise.c decoded.c extras.c mbus_record.c mbus_vif.c
+          mbus.c mbus_records.c
           mbus_format.c mbus_crypt.c mbus_security.c mbus_telegram.c
           mbus_fixed.c mbus_frame.c wmbus.c wmbus_maker.c
           elvaco_cmi41.c heo_json.c heo_command.c
