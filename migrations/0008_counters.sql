@@ -247,3 +247,9 @@ LANGUAGE sql STABLE AS $$
     SELECT g.tenant_id, g.missing, g.late FROM journal j,
         jsonb_to_recordset(j.gaps) AS g(tenant_id int, missing bigint, late bigint)
     WHERE j.journal_no = p_journal AND j.counted = p_to $$;
+
+-- What people ask of frames: those of a meter, and those that something was
+-- wrong with; newest first, through every day's partition.
+CREATE INDEX frame_meter ON frame (tenant_id, meter_id, received_at)
+    WHERE meter_id IS NOT NULL;
+CREATE INDEX frame_not_stored ON frame (tenant_id, received_at) WHERE fate <> 1;

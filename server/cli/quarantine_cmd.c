@@ -15,20 +15,32 @@ const struct cli_arg quarantine_list_args[] = {
     {"tenant", "NAME", true,
      "whose frames; platform: those that no tenant could be named for"},
     {"reason", "REASON", false, "those quarantined for this reason"},
+    {"serial", "SERIAL", false, "those of the meter with this serial"},
+    {"codec", "CODEC", false, "those of meters whose model names this codec"},
+    {"from", "TIME", false, "those that arrived from this time on"},
+    {"to", "TIME", false, "those that arrived before"},
     {"limit", "N", false, "most frames listed (default 100)"},
     {"json", NULL, false, "print JSON"},
     {0}};
 
+/* What `headend replay` takes, too. */
+#define CHOSEN                                                                 \
+    " FROM quarantine q LEFT JOIN meter m USING (tenant_id, meter_id)"         \
+    " LEFT JOIN meter_model d USING (tenant_id, model_id)"                     \
+    " WHERE ($1::text IS NULL OR q.reason = $1)"                               \
+    " AND ($2::text IS NULL OR m.serial = $2)"                                 \
+    " AND ($3::text IS NULL OR d.codec = $3)"                                  \
+    " AND ($4::timestamptz IS NULL OR q.received_at >= $4::timestamptz)"       \
+    " AND ($5::timestamptz IS NULL OR q.received_at < $5::timestamptz)"
+enum { FILTERS = 5 };
+
 static const char reasons_sql[] =
-    "SELECT reason, count(*) AS frames FROM quarantine"
-    " WHERE ($1::text IS NULL OR reason = $1) GROUP BY reason"
-    " ORDER BY frames DESC, reason";
+    "SELECT q.reason, count(*) AS frames" CHOSEN
+    " GROUP BY q.reason ORDER BY frames DESC, q.reason";
 
 static const char list_sql[] =
-    "SELECT q.frame_id, q.received_at, q.reason, m.serial, q.detail"
-    " FROM quarantine q LEFT JOIN meter m USING (tenant_id, meter_id)"
-    " WHERE ($1::text IS NULL OR q.reason = $1)"
-    " ORDER BY q.received_at DESC, q.frame_id DESC LIMIT $2::bigint";
+    "SELECT q.frame_id, q.received_at, q.reason, m.serial, q.detail" CHOSEN
+    " ORDER BY q.received_at DESC, q.frame_id DESC LIMIT $6::bigint";
 
 static const char one_sql[] =
     "SELECT t.name AS tenant, q.frame_id, q.received_at, m.serial AS meter,"
@@ -62,8 +74,13 @@ static void print_list(struct cli *c, const PGresult *reasons,
 int cmd_quarantine_list(struct cli *c)
 {
     const char *limit = cli_get(c, quarantine_list_args, "limit");
-    const char *values[2] = {cli_get(c, quarantine_list_args, "reason"),
-                             limit ? limit : "100"};
+    const char *values[FILTERS + 1] = {
+        cli_get(c, quarantine_list_args, "reason"),
+        cli_get(c, quarantine_list_args, "serial"),
+        cli_get(c, quarantine_list_args, "codec"),
+        cli_get(c, quarantine_list_args, "from"),
+        cli_get(c, quarantine_list_args, "to"),
+        limit ? limit : "100"};
     PGconn *pq = db_open(c, DB_SERVER);
 
     if (!pq)
@@ -71,9 +88,9 @@ int cmd_quarantine_list(struct cli *c)
     PGresult *reasons = NULL, *frames = NULL;
     const char *tenant = cli_get(c, quarantine_list_args, "tenant");
     if (db_tenant_named(pq, tenant) >= 0)
-        reasons = db_query(pq, reasons_sql, 1, values);
+        reasons = db_query(pq, reasons_sql, FILTERS, values);
     if (reasons)
-        frames = db_query(pq, list_sql, 2, values);
+        frames = db_query(pq, list_sql, FILTERS + 1, values);
     if (frames)
         print_list(c, reasons, frames);
     PQclear(reasons);

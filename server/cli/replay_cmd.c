@@ -14,6 +14,10 @@ const struct cli_arg replay_args[] = {
     {"tenant", "NAME", true, "whose frames"},
     {"frame", "ID", false, "this one frame"},
     {"reason", "REASON", false, "those quarantined for this reason"},
+    {"serial", "SERIAL", false, "those of the meter with this serial"},
+    {"codec", "CODEC", false, "those of meters whose model names this codec"},
+    {"from", "TIME", false, "those that arrived from this time on"},
+    {"to", "TIME", false, "those that arrived before"},
     {"all", NULL, false, "all of the tenant's"},
     {"dry-run", NULL, false, "show what would become of them, change nothing"},
     {0}};
@@ -150,13 +154,19 @@ int cmd_replay(struct cli *c)
 
     x.status = 1;
     x.o.reason = cli_get(c, replay_args, "reason");
+    x.o.serial = cli_get(c, replay_args, "serial");
+    x.o.codec = cli_get(c, replay_args, "codec");
+    x.o.from = cli_get(c, replay_args, "from");
+    x.o.to = cli_get(c, replay_args, "to");
     x.o.changed = on_changed;
     x.o.dry_run = cli_get(c, replay_args, "dry-run") != NULL;
     x.o.frame_id = frame ? strtoll(frame, &end, 10) : 0;
     if (frame && (*end || x.o.frame_id <= 0))
         return cli_fail("--frame %s: a frame id is a number", frame);
-    if (!frame && !x.o.reason && !cli_get(c, replay_args, "all"))
-        return cli_fail("say which: --frame ID, --reason REASON or --all");
+    if (!frame && !x.o.reason && !x.o.serial && !x.o.codec && !x.o.from &&
+        !x.o.to && !cli_get(c, replay_args, "all"))
+        return cli_fail("say which: --frame ID, --reason, --serial, --codec, "
+                        "--from, --to (all that are given must fit) or --all");
     /* Errors that a person can mend are told before the loop begins. */
     PGconn *pq = db_open(c, DB_SERVER);
     if (!pq)

@@ -150,9 +150,17 @@ static void chunk_rows(void *arg, const struct pg_outcome *o)
 }
 
 static const char any_sql[] =
-    "SELECT frame_id, record, reason FROM quarantine WHERE tenant_id = $1"
-    " AND frame_id > $2::bigint AND ($3::bigint = 0 OR frame_id = $3::bigint)"
-    " AND ($4::text IS NULL OR reason = $4) ORDER BY frame_id LIMIT 500";
+    "SELECT q.frame_id, q.record, q.reason FROM quarantine q"
+    " LEFT JOIN meter m USING (tenant_id, meter_id)"
+    " LEFT JOIN meter_model d USING (tenant_id, model_id)"
+    " WHERE tenant_id = $1 AND q.frame_id > $2::bigint"
+    " AND ($3::bigint = 0 OR q.frame_id = $3::bigint)"
+    " AND ($4::text IS NULL OR q.reason = $4)"
+    " AND ($5::text IS NULL OR m.serial = $5)"
+    " AND ($6::text IS NULL OR d.codec = $6)"
+    " AND ($7::timestamptz IS NULL OR q.received_at >= $7::timestamptz)"
+    " AND ($8::timestamptz IS NULL OR q.received_at < $8::timestamptz)"
+    " ORDER BY q.frame_id LIMIT 500";
 
 /* Through the index quarantine_stranger. */
 static const char strangers_sql[] =
@@ -177,15 +185,15 @@ static void chunk_start(void *arg)
     snprintf(tenant, sizeof tenant, "%d", r->o.tenant_id);
     snprintf(frame, sizeof frame, "%lld", (long long)r->o.frame_id);
     snprintf(after, sizeof after, "%lld", (long long)r->after);
-    struct pg_call c = {.tenant_id = r->o.tenant_id,
-                        .sql = r->o.strangers ? strangers_sql : any_sql,
-                        .n = r->o.strangers ? 3 : 4,
-                        .values = {tenant, after,
-                                   r->o.strangers ? r->o.strangers : frame,
-                                   r->o.reason},
-                        .row = chunk_row,
-                        .done = chunk_rows,
-                        .arg = r};
+    struct pg_call c = {
+        .tenant_id = r->o.tenant_id,
+        .sql = r->o.strangers ? strangers_sql : any_sql,
+        .n = r->o.strangers ? 3 : 8,
+        .values = {tenant, after, r->o.strangers ? r->o.strangers : frame,
+                   r->o.reason, r->o.serial, r->o.codec, r->o.from, r->o.to},
+        .row = chunk_row,
+        .done = chunk_rows,
+        .arg = r};
     int err = pg_call(r->pool, &c);
     if (err < 0)
         replay_finish(r, err, err_text(err));

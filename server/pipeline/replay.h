@@ -20,7 +20,10 @@ struct replay_change {
 struct replay_options {
     int32_t tenant_id;
     int64_t frame_id;         /* one frame; 0: all */
-    const char *reason;       /* of quarantine; NULL: any */
+    const char *reason;       /* of quarantine; NULL: any, as for the others */
+    const char *serial;       /* of its meter */
+    const char *codec;        /* of its meter's model, as it is now */
+    const char *from, *to;    /* arrival, as PostgreSQL reads times */
     const char *strangers;    /* only unknown meters that gave one of these
                                  names, as PostgreSQL's text[]; NULL: any */
     bool dry_run;             /* decode and count, change nothing */

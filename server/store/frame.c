@@ -1,5 +1,7 @@
 /*
- * frame.c - queries for frames, backwards through the primary key.
+ * frame.c - queries for frames, backwards through the primary key, or through
+ * the indexes of a meter's and of those that were not stored; the planner sees
+ * the parameters, so a filter that is not given costs nothing.
  */
 #include "server/store/frame.h"
 
@@ -18,7 +20,7 @@ static const char list_sql[] = SELECT_FRAME
     " AND f.received_at >= $2::timestamptz AND f.received_at < $3::timestamptz"
     " AND ($4::bigint IS NULL OR f.meter_id = $4)"
     " AND ($5::int IS NULL OR f.fate = $5)"
-    " AND ($6::text IS NULL OR f.reason = $6)"
+    " AND ($6::text IS NULL OR f.reason = $6 AND f.fate <> 1)"
     " AND ($7::timestamptz IS NULL OR f.received_at <= $7)"
     " AND ($7::timestamptz IS NULL"
     " OR (f.received_at, f.frame_id) < ($7, $8::bigint))"

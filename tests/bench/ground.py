@@ -63,6 +63,10 @@ class Simulator:
         self._process.terminate()
         return self.done()
 
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+
     def done(self):
         """{"published": n, ...}"""
         told, _ = self._process.communicate()
@@ -125,8 +129,10 @@ class Ground:
         return (seconds(serving) - seconds(began)) % 86400
 
     def simulate(self, *args):
-        return Simulator(*self.fleet, "--no-faults", "--broker",
-                         self.broker.url, *args)
+        sim = Simulator(*self.fleet, "--no-faults", "--broker",
+                        self.broker.url, *args)
+        self._ends.callback(sim.kill)
+        return sim
 
     def rss_mib(self):
         return self.node.memory_kib() / 1024

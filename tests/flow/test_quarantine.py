@@ -253,6 +253,28 @@ def test_dry_run_says_what_would_change(site, broker, stuck):
     assert stuck.fates() == {"quarantined": 5}
 
 
+def test_filters_choose_the_same_frames_to_list_and_to_replay(site, stuck):
+    gas = stuck.meter(GAS, "heo-g4")
+    site.sql("INSERT INTO quarantine (tenant_id, frame_id, received_at, "
+             "meter_id, reason, record) VALUES (%s, 7, '2020-01-01', %s, "
+             "'decode_failed', '\\x00')", (stuck.id, gas))
+    for chosen, n in ((["--serial", SERIAL], 2), (["--serial", GAS], 1),
+                      (["--codec", "elvaco-cmi41"], 2),
+                      (["--codec", "heo-json", "--reason", "no_such"], 0),
+                      (["--from", "2020-01-02"], 5),
+                      (["--to", "2020-01-02"], 1),
+                      (["--reason", "decode_failed", "--to", "infinity"], 3)):
+        listed = site.headend.cli_json("quarantine", "list", "--tenant",
+                                       "demo", *chosen)["quarantine"]
+        said = site.headend.cli("replay", "--tenant", "demo", "--dry-run",
+                                *chosen)
+        assert len(listed) == n and f"{n} frames would become" in said, chosen
+    done = site.headend.run("replay", "--tenant", "demo")
+    assert done.returncode == 1 and "--serial" in done.stderr
+    done = site.headend.run("replay", "--tenant", "demo", "--from", "soon")
+    assert done.returncode == 1 and "soon" in done.stderr
+
+
 # -- traced ------------------------------------------------------------------
 
 
