@@ -46,7 +46,6 @@ struct conn {
     bool claimed; /* in by_meter */
     enum conn_state state;
     uv_tcp_t handle;
-    uv_shutdown_t shutdown;
     struct ticker *ticker;
     int64_t due_us;              /* what the ticker is set to */
     struct greeting *greeting;   /* NULL: over, or none is needed */
@@ -391,6 +390,7 @@ static void on_shutdown(uv_shutdown_t *req, int status)
 {
     struct conn *c = req->data;
 
+    free(req);
     if (status < 0)
         conn_close(c);
     else if (c->state == LEAVING)
@@ -399,13 +399,17 @@ static void on_shutdown(uv_shutdown_t *req, int status)
 
 static void conn_leave(struct conn *c)
 {
+    uv_shutdown_t *req = mem_alloc(sizeof *req);
+
     c->state = LEAVING;
     conn_unclaim(c);
-    c->shutdown.data = c;
+    req->data = c;
     conn_read(c, false);
     ticker_start(c->ticker, (uint64_t)c->all->o->tcp_linger_ms, 0);
-    if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->handle, on_shutdown) < 0)
+    if (uv_shutdown(req, (uv_stream_t *)&c->handle, on_shutdown) < 0) {
+        free(req);
         conn_close(c);
+    }
 }
 
 /* What the session has to say, as the line wants it. */

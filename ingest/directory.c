@@ -41,6 +41,7 @@ struct directory {
     struct word *words;
     struct integration *integrations;
     uint32_t n_integrations;
+    struct quotas *quotas;
     bool loaded;
 };
 
@@ -312,6 +313,7 @@ struct directory *directory_new(void)
     struct directory *d = mem_alloc(sizeof(*d));
 
     d->unused = NOWHERE;
+    d->quotas = quotas_new(&clock_system);
     crypto_shorthash_keygen(d->secret);
     return d;
 }
@@ -332,7 +334,13 @@ void directory_free(struct directory *d)
         free(w);
     }
     integrations_free(d);
+    quotas_free(d->quotas);
     free(d);
+}
+
+struct quotas *directory_quotas(const struct directory *d)
+{
+    return d->quotas;
 }
 
 bool directory_loaded(const struct directory *d)

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "ingest/quota.h"
 #include "server/base/str.h"
 #include <stdint.h>
 
@@ -59,6 +60,8 @@ void directory_put_integrations(struct directory *d, struct integration *list,
                                 uint32_t n);
 const struct integration *directory_integrations(const struct directory *d,
                                                  uint32_t *n);
+/* What each tenant may send; the directory's. */
+struct quotas *directory_quotas(const struct directory *d);
 bool directory_loaded(
     const struct directory *d); /* put_integrations was called */
 uint32_t directory_meters(const struct directory *d);

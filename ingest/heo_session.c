@@ -6,6 +6,7 @@
  *        -> release -> out
  */
 #include "ingest/heo_session.h"
+#include "ingest/quota.h"
 #include "ingest/replies.h"
 #include "server/base/err.h"
 #include "server/base/json.h"
@@ -20,6 +21,7 @@ enum {
     SERIAL_MAX = 64,
     WAITING_MAX = 256 * 1024, /* bytes of objects not yet durable */
     BURST_US = 10 * US_PER_S, /* of objects, at tcp_rate */
+    TURN_US = 60 * US_PER_S,  /* most wait for a turn: a line costs, too */
 };
 
 enum state {
@@ -43,11 +45,13 @@ struct heo_session {
     struct buf out;
 
     int32_t tenant_id, meter_id; /* meter 0: not known */
-    char peer[PEER_MAX + 1], serial[SERIAL_MAX + 1];
+    char *serial;                /* NULL before it said hello */
 
     /* All by clock_mono. */
     int64_t born_us, quiet_us; /* since when nothing went either way */
     int64_t rate_us;           /* when the bucket of objects is full again */
+    int64_t turn_us;           /* when its tenant may send the next object */
+    char peer[];
 };
 
 struct object {
@@ -69,7 +73,8 @@ static int64_t now_us(const struct heo_session *s)
 struct heo_session *heo_session_new(const struct heo_host *h, struct str peer,
                                     void *arg)
 {
-    struct heo_session *s = mem_alloc(sizeof *s);
+    size_t n = peer.n < PEER_MAX ? peer.n : PEER_MAX;
+    struct heo_session *s = mem_alloc(sizeof *s + n + 1);
 
     s->h = h;
     s->arg = arg;
@@ -77,7 +82,7 @@ struct heo_session *heo_session_new(const struct heo_host *h, struct str peer,
     s->tenant_id = h->tenant_id;
     s->framer.max_depth = (uint32_t)h->o->tcp_depth_max;
     s->born_us = s->quiet_us = now_us(s);
-    memcpy(s->peer, peer.p, peer.n < PEER_MAX ? peer.n : PEER_MAX);
+    memcpy(s->peer, peer.p, n);
     return s;
 }
 
@@ -88,6 +93,7 @@ void heo_session_free(struct heo_session *s)
     replies_free(s->replies);
     buf_done(&s->in);
     buf_done(&s->out);
+    free(s->serial);
     free(s);
 }
 
@@ -267,7 +273,8 @@ static void take_hello(struct heo_session *s, const struct object *o)
         heo_session_end(s, "try_later");
         return;
     }
-    memcpy(s->serial, serial.p, serial.n);
+    if (!s->serial) /* frames under way point to it */
+        s->serial = mem_strndup(serial.p, serial.n);
     r = directory_by_serial(s->h->directory, s->h->tenant_id, serial, &m);
     if (r == 0)
         take_meter(s, o, m);
@@ -387,7 +394,20 @@ static bool may_take(const struct heo_session *s)
 {
     return s->state < ENDING && !replies_stuck(s->replies) &&
            replies_bytes(s->replies) < WAITING_MAX &&
-           s->rate_us <= now_us(s) + BURST_US;
+           s->rate_us <= now_us(s) + BURST_US && s->turn_us <= now_us(s);
+}
+
+/* Each object is paid for when it is known whose it is, and the next one waits
+ * until it was its tenant's turn. That wait is ours: no silence of the meter.
+ */
+static void take_turn(struct heo_session *s)
+{
+    if (!s->h->quotas || s->state >= ENDING || s->tenant_id == TENANT_PLATFORM)
+        return;
+    if (quotas_turn(s->h->quotas, s->tenant_id, TURN_US, &s->turn_us) < 0)
+        heo_session_end(s, "try_later");
+    else if (s->turn_us > s->quiet_us)
+        s->quiet_us = s->turn_us;
 }
 
 static struct str trim_left(struct str b)
@@ -418,6 +438,7 @@ static bool take_next(struct heo_session *s, struct str *b)
     json_framer_next(&s->framer);
     spend(s);
     take_object(s, o.bytes);
+    take_turn(s);
     return s->state < ENDING;
 }
 
@@ -513,8 +534,11 @@ static struct deadline next_deadline(const struct heo_session *s)
         return (struct deadline){replies_retry_us(s->replies), retry};
     if (!replies_empty(s->replies) || s->state >= ENDING)
         return (struct deadline){INT64_MAX, NULL};
-    if (!may_take(s))
-        return (struct deadline){s->rate_us - BURST_US, proceed};
+    if (!may_take(s)) {
+        int64_t rate_us = s->rate_us - BURST_US;
+        return (struct deadline){rate_us > s->turn_us ? rate_us : s->turn_us,
+                                 proceed};
+    }
     if (s->state == HELLO) /* whatever it sends meanwhile */
         return (struct deadline){s->born_us + o->tcp_idle_ms * 1000, hang_up};
     if (s->state == LINGER)

@@ -28,6 +28,7 @@ struct heo_host {
     int (*journal)(void *arg, const struct frame *f, journal_done_fn *done,
                    void *done_arg);
     void (*reject)(void *arg, const struct frame *f);
+    struct quotas *quotas; /* NULL: no limits */
     /* The next two get the session's own arg. `changed`: something is to be
      * sent or read, outside of any call; must not free the session. */
     void (*changed)(void *arg);

@@ -26,7 +26,7 @@ int ingest_new(uv_loop_t *loop, struct journal *j, struct directory *d,
 
     signal(SIGPIPE, SIG_IGN); /* a meter or bridge that went is an error code */
     in->directory = d;
-    in->mqtt = mqtt_new(loop, j, o);
+    in->mqtt = mqtt_new(loop, j, directory_quotas(d), o);
     in->tcp = tcp_new(loop, j, d, o);
     *ret = in;
     return 0;

@@ -38,6 +38,7 @@ struct feed {
 struct mqtt {
     uv_loop_t *loop;
     struct journal *journal;
+    struct quotas *quotas;
     const struct ingest_options *options;
     struct feed *feeds;
     struct ingest_stats totals;
@@ -120,6 +121,7 @@ static void feed_start(struct feed *f)
     f->site = (struct site){
         .loop = m->loop,
         .journal = m->journal,
+        .quotas = m->quotas,
         .options = m->options,
         .setup = f->setup,
         .door = door_new(m->loop, m->journal, m->options->clock),
@@ -236,12 +238,12 @@ static void on_end(void *arg)
     m->done(m->done_arg);
 }
 
-struct mqtt *mqtt_new(uv_loop_t *loop, struct journal *j,
+struct mqtt *mqtt_new(uv_loop_t *loop, struct journal *j, struct quotas *q,
                       const struct ingest_options *o)
 {
     struct mqtt *m = mem_alloc(sizeof *m);
 
-    *m = (struct mqtt){.loop = loop, .journal = j, .options = o};
+    *m = (struct mqtt){.loop = loop, .journal = j, .quotas = q, .options = o};
     m->end = ticker_new(loop, on_end, m);
     return m;
 }

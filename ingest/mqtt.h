@@ -9,7 +9,7 @@
 
 struct mqtt; /* opaque */
 
-struct mqtt *mqtt_new(uv_loop_t *loop, struct journal *j,
+struct mqtt *mqtt_new(uv_loop_t *loop, struct journal *j, struct quotas *q,
                       const struct ingest_options *o);
 /* Makes the running bridges match the enabled MQTT integrations of the list
  * (others are ignored): start, restart when `revision` changed, stop. */

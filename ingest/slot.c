@@ -1,12 +1,12 @@
 /*
  * slot.c - see slot.h.
  *
- * A frame's way: on_read -> next_record -> frame_offer -> frame_settled ->
- * acknowledge. One frame per bridge is under way; it stays in the slot's
- * buffer until the journal has it, and the bridge waits with its PUBACK, so a
- * full journal slows the broker down and loses nothing.
- * A slot's way: slot_start -> running -> on_exit_of -> handles closed ->
- * slot_rest: started again, or ended.
+ * A frame's way: on_read -> next_record -> (its tenant's turn) -> frame_offer
+ * -> frame_settled -> acknowledge. One frame per bridge is under way; it stays
+ * in the slot's buffer until the journal has it, and the bridge waits with its
+ * PUBACK, so a full journal, or a tenant over its quota, slows the broker down
+ * and loses nothing. A slot's way: slot_start -> running -> on_exit_of ->
+ * handles closed -> slot_rest: started again, or ended.
  */
 #include "ingest/slot.h"
 #include "ingest/link.h"
@@ -26,7 +26,7 @@ enum {
 
 enum phase {
     SLOT_PAUSED,  /* no process; the timer starts one */
-    SLOT_RUNNING, /* the timer offers a refused frame again */
+    SLOT_RUNNING, /* the timer offers a frame, for its turn or once more */
     SLOT_ENDING,  /* told to end; the timer kills */
     SLOT_ENDED,
 };
@@ -176,6 +176,19 @@ static void count(struct slot *s, int64_t *counter)
     s->counted = true;
 }
 
+static void frame_offer(struct slot *s);
+
+static void frame_begin(struct slot *s)
+{
+    int64_t now = clock_mono(s->site->options->clock), turn;
+
+    quotas_turn(s->site->quotas, s->site->setup->tenant_id, INT64_MAX, &turn);
+    if (turn <= now)
+        frame_offer(s);
+    else
+        ticker_start(s->timer, (uint64_t)(turn - now + 999) / 1000, 0);
+}
+
 /* Offers the frame at the start of `in` to the journal. */
 static void frame_offer(struct slot *s)
 {
@@ -274,7 +287,7 @@ static void next_record(struct slot *s)
         uv_read_stop((uv_stream_t *)&s->pipe);
         uv_process_kill(&s->process, SIGKILL);
     } else if (s->held) {
-        frame_offer(s);
+        frame_begin(s);
     }
 }
 

@@ -22,6 +22,7 @@ struct setup {
 struct site {
     uv_loop_t *loop;
     struct journal *journal;
+    struct quotas *quotas;
     const struct ingest_options *options;
     const struct setup *setup;
     struct door *door;

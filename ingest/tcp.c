@@ -7,8 +7,8 @@
  */
 #include "ingest/tcp.h"
 #include "ingest/admit.h"
+#include "ingest/certificate.h"
 #include "ingest/conn.h"
-#include "ingest/identity.h"
 #include "server/base/err.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
@@ -34,7 +34,7 @@ struct listener {
     bool reported; /* that it cannot be bound */
     bool waiting;  /* a connection is there that there was no room for */
     int32_t id;    /* of the integration; 0, INGEST_SHARED_TLS */
-    struct identity *identity; /* NULL: without TLS */
+    struct certificate *certificate; /* NULL: without TLS */
     char *url;
     int64_t revision;
     int64_t conns;
@@ -152,7 +152,7 @@ static void listener_check(struct listener *l)
         return;
     DL_DELETE(t->listeners, l);
     door_free(l->door);
-    identity_free(l->identity);
+    certificate_free(l->certificate);
     free(l->url);
     free(l);
     stop_check(t);
@@ -180,7 +180,7 @@ static void on_connection(uv_stream_t *server, int status)
     struct listener *l = server->data;
     int n;
 
-    if (status == 0 && (l->identity || l->t->o.tcp_proxies.n > 0) &&
+    if (status == 0 && (l->certificate || l->t->o.tcp_proxies.n > 0) &&
         !conns_have_room(l->t->conns)) {
         l->waiting = true; /* libuv asks no more before it is accepted */
         return;
@@ -188,7 +188,8 @@ static void on_connection(uv_stream_t *server, int status)
     if (status == 0) {
         l->conns++;
         conns_accept(l->t->conns, server, &l->host,
-                     l->identity ? identity_context(l->identity) : NULL,
+                     l->certificate ? certificate_context(l->certificate)
+                                    : NULL,
                      conn_gone, l);
         return;
     }
@@ -235,8 +236,8 @@ static void listener_bind(struct listener *l)
 {
     int r;
 
-    if (l->identity && !identity_context(l->identity)) {
-        identity_load(l->identity); /* and then here again */
+    if (l->certificate && !certificate_context(l->certificate)) {
+        certificate_load(l->certificate); /* and then here again */
         return;
     }
     r = listener_try(l);
@@ -262,11 +263,11 @@ static void listeners_bind(void *arg)
 }
 
 /* Bound only with a certificate to show. */
-static void on_identity(void *arg)
+static void on_certificate(void *arg)
 {
     struct listener *l = arg;
 
-    if (!l->leaving && !l->has_handle && identity_context(l->identity))
+    if (!l->leaving && !l->has_handle && certificate_context(l->certificate))
         listener_bind(l);
 }
 
@@ -280,12 +281,12 @@ static void listener_add(struct tcp *t, const struct integration *i)
     l->door = door_new(t->loop, t->journal, t->o.clock);
     l->id = i->integration_id;
     if (is_secure(l->url))
-        l->identity = identity_new(
+        l->certificate = certificate_new(
             t->loop,
             &(struct tls_files){i->cert_file ? i->cert_file : t->o.tcp_tls_cert,
                                 i->key_file ? i->key_file : t->o.tcp_tls_key,
                                 i->ca_file ? i->ca_file : t->o.tcp_tls_ca},
-            on_identity, l);
+            on_certificate, l);
     l->host = (struct heo_host){
         .o = &t->o,
         .directory = t->directory,
@@ -296,6 +297,7 @@ static void listener_add(struct tcp *t, const struct integration *i)
         .arg = l,
         .journal = journal_frame,
         .reject = reject_frame,
+        .quotas = directory_quotas(t->directory),
         .changed = conn_mark,
         .rtt_us = conn_rtt_us,
     };
@@ -380,8 +382,8 @@ void tcp_reload(struct tcp *t)
     struct listener *l;
 
     for (l = t->listeners; l; l = l->next)
-        if (!l->leaving && l->identity)
-            identity_load(l->identity);
+        if (!l->leaving && l->certificate)
+            certificate_load(l->certificate);
 }
 
 static void stop_hard(void *arg)

@@ -4,7 +4,7 @@ room(server/base
           framer.c hash.c conf.c nets.c
   NEEDS PkgConfig::sodium PkgConfig::isal)
 room(server/vault SOURCES seal.c master.c vault.c USES base NEEDS PkgConfig::sodium)
-room(server/loop SOURCES loop.c USES base NEEDS PkgConfig::uv)
+room(server/loop SOURCES loop.c pulse.c USES base NEEDS PkgConfig::uv)
 room(schema
   SOURCES obis.c unit.c quantity.c event.c event_code.c frame.c reading.c normalise.c
   USES base)
@@ -24,16 +24,17 @@ room(codecs/host SOURCES engine.c scripts.c sandbox.c USES base script
   NEEDS PkgConfig::jsc PkgConfig::seccomp)
 include(codecs/host/embed.cmake)
 room(timesvc SOURCES zone.c reconcile.c USES base schema NEEDS PkgConfig::glib)
-room(server/http SOURCES http.c request.c target.c USES base loop NEEDS PkgConfig::mhd)
+room(server/http SOURCES http.c request.c peer.c lines.c https.c target.c USES base loop
+  NEEDS PkgConfig::mhd PkgConfig::gnutls)
 room(server/store
   SOURCES conn.c pg.c copy.c batch.c writer.c watch.c migrate.c column.c meter.c frame.c
           reading.c balance.c gap.c quarantine.c
   USES base loop schema NEEDS PkgConfig::pq)
 include(migrations/embed.cmake)
 room(ingest
-  SOURCES segment.c reader.c journal_dir.c journal.c ledger.c admit.c directory.c
+  SOURCES segment.c reader.c journal_dir.c journal.c ledger.c admit.c quota.c directory.c
           uplink.c chirpstack.c tts.c link.c slot.c mqtt.c
-          replies.c heo_session.c tls.c identity.c proxy.c greeting.c socket.c
+          replies.c heo_session.c tls.c certificate.c proxy.c greeting.c socket.c
           conn.c tcp.c ingest.c
   USES base loop schema NEEDS PkgConfig::ssl PkgConfig::crypto)
 room(ingest/bridge SOURCES bridge.c broker.c USES base loop ingest NEEDS ${PAHO_MQTT})
@@ -42,7 +43,7 @@ room(server/pipeline
           reconcile.c examine.c
   USES ingest codecs timesvc schema store vault)
 room(server/api
-  SOURCES api.c rights.c auth.c fields.c run.c list.c password.c gate.c
+  SOURCES api.c rights.c auth.c limit.c fields.c run.c list.c password.c gate.c
           openapi.c login.c accounts.c audit.c meters.c readings.c
           frames.c ledger.c gaps.c quarantine.c health.c
   USES http schema store NEEDS PkgConfig::sodium)

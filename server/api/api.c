@@ -71,6 +71,7 @@ int api_new(const struct api_deps *deps, struct api **ret)
 
     a->deps = *deps;
     a->gate = login_gate_new();
+    a->limit = limit_new();
     for (const struct endpoint *const *l = endpoint_lists; *l; l++)
         for (const struct endpoint *e = *l; e->pattern; e++)
             a->n_bindings++;
@@ -93,6 +94,7 @@ void api_free(struct api *a)
     }
     buf_done(&a->scratch);
     login_gate_free(a->gate);
+    limit_free(a->limit);
     free(a->bindings);
     free(a);
 }

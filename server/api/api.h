@@ -27,6 +27,7 @@ struct api_deps {
     /* `record` as journaled, `codec` that refused it; into the arena. */
     void (*examine)(struct str record, struct str codec, struct arena *a,
                     struct api_examined *ret, void *arg);
+    int64_t rate; /* requests a second of one key or session; 0: no limit */
     int64_t session_idle_s, session_most_s; /* how long a session lasts */
     void *arg;
 };

@@ -84,7 +84,7 @@ static bool allowed(struct call *c)
 static void admit(struct call *c)
 {
     c->tenant_id = c->who.tenant_id;
-    if (csrf_good(c) && allowed(c) && fields_check(c))
+    if (limit_pass(c) && csrf_good(c) && allowed(c) && fields_check(c))
         call_run(c);
 }
 

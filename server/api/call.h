@@ -49,6 +49,7 @@ struct api {
     struct buf scratch; /* a row while it is written */
     struct auth_slot slots[AUTH_SLOTS];
     struct login_gate *gate; /* login.c */
+    struct limit *limit;
 };
 
 struct call {
@@ -92,6 +93,11 @@ struct pg_actor call_actor(const struct call *c);
 
 /* Outside of /api: no tenant, no token (health.c). */
 void health_routes(struct api *a);
+
+/* limit.c: false after 429 was answered. */
+struct limit *limit_new(void);
+void limit_free(struct limit *l);
+bool limit_pass(struct call *c);
 
 /* login.c: the line for the few password hashes at a time. */
 struct login_gate *login_gate_new(void);

@@ -26,6 +26,8 @@ static const struct cli_command commands[] = {
      "Bring the database to this program's schema (database.admin_url)."},
     {"tenant add", "NAME", 1, 1, tenant_add_args, cmd_tenant_add,
      "Make a tenant; prints its first API key, which is shown once."},
+    {"tenant set", "NAME", 1, 1, tenant_set_args, cmd_tenant_set,
+     "Change what a tenant may send; a running server notices by itself."},
     {"tenant list", "", 0, 0, list_args, cmd_tenant_list, "List tenants."},
     {"api-key add", "TENANT", 1, 1, api_key_add_args, cmd_api_key_add,
      "Make a further API key of a tenant."},

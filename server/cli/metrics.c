@@ -180,6 +180,35 @@ static void ledger_part(struct buf *o, const struct ledger *l)
         ledger_unaccounted(l));
 }
 
+static void quota_part(struct buf *o, const struct quotas *q)
+{
+    const struct quota *t;
+
+    if (!quotas_first(q))
+        return;
+    head(o, "headend_tenant_quota", "gauge",
+         "Uplinks per minute that a tenant may send; 0: no limit.");
+    for (t = quotas_first(q); t; t = quotas_next(t))
+        buf_printf(o, "headend_tenant_quota{tenant=\"%d\"} %lld\n",
+                   t->tenant_id, (long long)t->per_minute);
+    head(o, "headend_tenant_slow", "gauge",
+         "1 while a tenant is over its quota, and a minute longer.");
+    for (t = quotas_first(q); t; t = quotas_next(t))
+        buf_printf(o, "headend_tenant_slow{tenant=\"%d\"} %d\n", t->tenant_id,
+                   quotas_slow(q, t));
+    head(o, "headend_tenant_slowed_frames_total", "counter",
+         "Frames that waited for their tenant's turn.");
+    for (t = quotas_first(q); t; t = quotas_next(t))
+        buf_printf(o,
+                   "headend_tenant_slowed_frames_total{tenant=\"%d\"} %lld\n",
+                   t->tenant_id, (long long)t->slowed);
+    head(o, "headend_tenant_put_off_total", "counter",
+         "Meters told to call later, as their turn was too far away.");
+    for (t = quotas_first(q); t; t = quotas_next(t))
+        buf_printf(o, "headend_tenant_put_off_total{tenant=\"%d\"} %lld\n",
+                   t->tenant_id, (long long)t->refused);
+}
+
 void metrics_print(const struct metrics_source *m, struct buf *out)
 {
     struct pipeline_stats p;
@@ -190,11 +219,15 @@ void metrics_print(const struct metrics_source *m, struct buf *out)
     pipeline_part(out, &p);
     progress_part(out, m->progress);
     ledger_part(out, m->books);
+    quota_part(out, directory_quotas(m->directory));
     one(out, "headend_database_up", "gauge",
         "1 while PostgreSQL can be reached.", pg_pool_up(m->pool));
     one(out, "headend_meters", "gauge", "Meters in the directory.",
         directory_meters(m->directory));
     seconds(out, "headend_loop_late_seconds", "gauge",
-            "Longest turn of the loop since this was last asked.",
+            "How late the loop was at worst since this was last asked.",
             m->loop_late_us);
+    seconds(out, "headend_loop_turn_cpu_seconds", "gauge",
+            "Most processor time of one turn of the loop since then.",
+            m->loop_turn_us);
 }

@@ -17,7 +17,8 @@ struct metrics_source {
     const struct pg_pool *pool;
     const struct directory *directory;
     const struct progress *progress; /* NULL while stopping */
-    int64_t loop_late_us; /* longest turn of the loop since the last asking */
+    int64_t loop_late_us; /* worst since the last asking, as loop_turn_us */
+    int64_t loop_turn_us; /* processor time of one turn */
 };
 
 void metrics_print(const struct metrics_source *m, struct buf *out);

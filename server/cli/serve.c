@@ -15,6 +15,7 @@
 #include "server/cli/metrics.h"
 #include "server/cli/secrets.h"
 #include "server/loop/loop.h"
+#include "server/loop/pulse.h"
 #include "server/pipeline/examine.h"
 #include "server/pipeline/feed.h"
 #include "server/pipeline/pipeline.h"
@@ -33,7 +34,6 @@ enum {
     STOP_MOST_MS = 15000, /* then we leave: the journal makes that safe */
     HTTP_GRACE_MS = 2000,
     MAINTAIN_MS = 3600 * 1000,
-    HEARTBEAT_MS = 20, /* how often the loop's lateness is looked at */
     API_DEADLINE_MS = 30000,
     API_QUEUE = 2000,
 };
@@ -57,9 +57,9 @@ struct server {
     struct ingest *ingest;
     struct http *http;
     struct api *api;
-    struct ticker *maintain, *heartbeat, *stop_limit;
+    struct ticker *maintain, *stop_limit;
+    struct pulse *pulse;
     int16_t codec_ids[STAGE_CODECS];
-    int64_t beat_us, late_us;
     bool booted, serving, stopping, reconciled;
     char window[32];
     struct ingest_options
@@ -68,24 +68,15 @@ struct server {
 
 /* ---- running ---- */
 
-static void on_heartbeat(void *arg)
-{
-    struct server *v = arg;
-    int64_t now = clock_mono(&clock_system);
-    int64_t late = now - v->beat_us - HEARTBEAT_MS * 1000;
-    v->beat_us = now;
-    if (late > v->late_us)
-        v->late_us = late;
-}
-
 static void on_metrics(struct buf *out, void *arg)
 {
     struct server *v = arg;
-    metrics_print(&(struct metrics_source){v->journal, v->ingest, v->pipeline,
-                                           v->books, v->pool, v->directory,
-                                           v->progress, v->late_us},
-                  out);
-    v->late_us = 0;
+    struct metrics_source m = {v->journal,  v->ingest, v->pipeline,
+                               v->books,    v->pool,   v->directory,
+                               v->progress, 0,         0};
+    if (v->pulse)
+        pulse_take(v->pulse, &m.loop_late_us, &m.loop_turn_us);
+    metrics_print(&m, out);
 }
 
 static int64_t on_pending(int32_t tenant_id, void *arg)
@@ -262,9 +253,10 @@ static void on_signal(uv_signal_t *h, int number)
     log_info("stopping", "signal=%d", number);
     ticker_start(v->stop_limit, STOP_MOST_MS, 0);
     ticker_free(v->maintain);
-    ticker_free(v->heartbeat);
     progress_free(v->progress);
     v->progress = NULL;
+    pulse_free(v->pulse);
+    v->pulse = NULL;
     boot_stop(v->boot);
     feed_stop(v->feed);
     ingest_stop(v->ingest, ingest_stopped, v);
@@ -280,6 +272,7 @@ static void on_hangup(uv_signal_t *h, int number)
         return;
     log_info("reading certificates anew", "signal=%d", number);
     ingest_reload(v->ingest);
+    http_reload(v->http);
 }
 
 static void catch_signals(struct server *v)
@@ -333,8 +326,12 @@ static int open_vault(struct server *v)
 static int open_http(struct server *v)
 {
     const struct settings *s = v->s;
-    struct http_options o = {s->http_listen, (int)s->http_connections,
-                             (int)s->http_idle_s, 1 << 20};
+    struct http_options o = {.listen = s->http_listen,
+                             .connections = (int)s->http_connections,
+                             .idle_s = (int)s->http_idle_s,
+                             .body_max = 1 << 20,
+                             .tls_cert = s->http_cert,
+                             .tls_key = s->http_key};
     struct api_deps deps = {.loop = &v->loop,
                             .pool = v->pool,
                             .clock = &clock_system,
@@ -343,9 +340,18 @@ static int open_http(struct server *v)
                             .pending = on_pending,
                             .examine = on_examine,
                             .session_idle_s = s->session_idle_s,
+                            .rate = s->http_rate,
                             .session_most_s = s->session_most_s,
                             .arg = v};
-    int err = http_listen(&v->loop, &o, &v->http);
+    int err = nets_parse(str_of(s->http_proxies), &o.proxies);
+    if (err < 0)
+        return cli_fail("http.trusted_proxies: write addresses or networks, as "
+                        "in 10.1.0.0/16, ::1");
+    if (!*s->http_cert != !*s->http_key)
+        return cli_fail("http.tls_cert and http.tls_key: set both, or none");
+    err = http_listen(&v->loop, &o, &v->http);
+    if (err == ERR_UNSUPPORTED)
+        return cli_fail("http.tls_cert, http.tls_key: see the log above");
     if (err < 0)
         return cli_fail("http.listen %s: %s (%s)", s->http_listen,
                         err == ERR_FORMAT
@@ -438,9 +444,7 @@ static void start_tickers(struct server *v)
 {
     v->maintain = ticker_new(&v->loop, on_maintain, v);
     ticker_start(v->maintain, MAINTAIN_MS, MAINTAIN_MS);
-    v->beat_us = clock_mono(&clock_system);
-    v->heartbeat = ticker_new(&v->loop, on_heartbeat, v);
-    ticker_start(v->heartbeat, HEARTBEAT_MS, HEARTBEAT_MS);
+    v->pulse = pulse_new(&v->loop);
     v->stop_limit = ticker_new(&v->loop, on_stop_limit, v);
 }
 

@@ -29,9 +29,25 @@ const struct conf_option settings_options[] = {
     {"http.listen", CONF_TEXT, FIELD(http_listen), NULL, "127.0.0.1:8080", 1,
      255, NULL, "Address and port of the API, metrics and health."},
     {"http.connections", CONF_INT, FIELD(http_connections), NULL, "1000", 10,
-     100000, NULL, "Most HTTP connections at once."},
+     100000, NULL,
+     "Most HTTP connections at once; above it the one that has kept the"
+     " server waiting longest is cut."},
     {"http.idle", CONF_INT, FIELD(http_idle_s), "s", "60", 1, 3600, NULL,
-     "Silence after which an HTTP connection is cut."},
+     "Silence after which an HTTP connection is cut; a request must arrive"
+     " whole in that time."},
+    {"http.rate", CONF_INT, FIELD(http_rate), "requests/s", "500", 1, 1000000,
+     NULL,
+     "Requests that one key or session may make (ten seconds' worth at once);"
+     " above it they get 429 with Retry-After."},
+    {"http.tls_cert", CONF_TEXT, FIELD(http_cert), NULL, "", 0, 1000, NULL,
+     "Certificate for HTTPS (PEM, its chain behind it); TLS 1.3 or 1.2. SIGHUP"
+     " reads it and the key anew. Empty: plain HTTP."},
+    {"http.tls_key", CONF_TEXT, FIELD(http_key), NULL, "", 0, 1000, NULL,
+     "Its private key (PEM, not encrypted)."},
+    {"http.trusted_proxies", CONF_TEXT, FIELD(http_proxies), NULL, "", 0, 1000,
+     NULL,
+     "Reverse proxies: addresses or networks (10.1.0.0/16, ::1) whose"
+     " X-Forwarded-For and X-Forwarded-Proto are believed."},
     {"session.idle", CONF_INT, FIELD(session_idle_s), "s", "3600", 60, 604800,
      NULL, "Silence after which a person must sign in again."},
     {"session.longest", CONF_INT, FIELD(session_most_s), "s", "43200", 300,

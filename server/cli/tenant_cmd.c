@@ -1,5 +1,5 @@
 /*
- * tenant_cmd.c - headend tenant add | list, headend api-key add | list |
+ * tenant_cmd.c - headend tenant add | list | set, headend api-key add | list |
  * remove.
  */
 #include "server/base/hex.h"
@@ -23,6 +23,11 @@ const struct cli_arg tenant_add_args[] = {
     {"timezone", "ZONE", false,
      "IANA zone of meters that do not say theirs (default UTC)"},
     {"json", NULL, false, "print JSON"},
+    {0}};
+
+const struct cli_arg tenant_set_args[] = {
+    {"uplinks-per-minute", "N", true,
+     "above it the tenant's senders are slowed; 0: no limit"},
     {0}};
 
 enum { KEY_BYTES = 24, KEY_TEXT = 4 + 2 * KEY_BYTES + 1, PREFIX = 12 };
@@ -96,6 +101,31 @@ int cmd_tenant_add(struct cli *c)
     PQclear(r);
     PQfinish(pq);
     return status;
+}
+
+int cmd_tenant_set(struct cli *c)
+{
+    const char *values[2] = {c->free[0],
+                             cli_get(c, tenant_set_args, "uplinks-per-minute")};
+    char *end;
+    long n = strtol(values[1], &end, 10);
+
+    if (!*values[1] || *end || n < 0 || n > 10000000)
+        return cli_fail("--uplinks-per-minute %s: it takes 0 to 10000000",
+                        values[1]);
+    PGconn *pq = db_open(c, DB_SERVER);
+    PGresult *r =
+        pq ? db_query(pq, "SELECT tenant_quota($1, $2)", 2, values) : NULL;
+    bool done = r && !PQgetisnull(r, 0, 0);
+    if (done && n > 0)
+        printf("tenant %s may send %ld uplinks a minute\n", values[0], n);
+    else if (done)
+        printf("tenant %s may send without limit\n", values[0]);
+    else if (r)
+        cli_fail("no tenant is named \"%s\"", values[0]);
+    PQclear(r);
+    PQfinish(pq);
+    return done ? 0 : 1;
 }
 
 int cmd_tenant_list(struct cli *c)

@@ -1,13 +1,15 @@
 /*
  * http.c - the server: one libmicrohttpd daemon without threads, run by the
  * libuv loop. Its epoll descriptor is polled, its timeouts are a timer, and
- * whoever resumes a connection wakes it. Limits: connections, silence, 32 KiB
- * for the headers of a request; over them libmicrohttpd itself answers 414 or
- * 431, waits to accept, or closes.
+ * whoever resumes a connection wakes it. Limits: connections and their waiting
+ * (lines.c), silence, 32 KiB for the headers of a request; over the latter
+ * libmicrohttpd itself answers 414 or 431.
  */
 #include "server/base/err.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
+#include "server/http/https.h"
+#include "server/http/lines.h"
 #include "server/http/request.h"
 #include "server/loop/loop.h"
 
@@ -17,13 +19,19 @@
 #include <unistd.h>
 
 static const size_t header_pool = 32 * 1024; /* bytes per connection */
+/* Connections that libmicrohttpd accepts before those that were cut are gone.
+ */
+enum { SPARE = 64 };
 
 struct http {
     struct MHD_Daemon *daemon; /* NULL once stopped */
     uv_loop_t *loop;
     uv_poll_t poll;
     struct ticker *timer; /* libmicrohttpd's next timeout, or a wake-up */
-    struct ticker *grace;
+    struct ticker *grace, *expire;
+    struct lines *lines;
+    struct nets proxies;
+    bool tls;
     struct route *routes, **routes_end;
     struct http_request *requests; /* that a connection still holds */
     int64_t body_max;
@@ -97,9 +105,33 @@ const struct route *http_routes(const struct http *h)
     return h->routes;
 }
 
-void http_count_handled(struct http *h, int change)
+void http_count_handled(struct http_request *r, int change)
 {
-    h->handled += change;
+    r->http->handled += change;
+    lines_answering(r->connection, change);
+}
+
+const struct nets *http_proxies(const struct http *h)
+{
+    return &h->proxies;
+}
+
+bool http_is_tls(const struct http *h)
+{
+    return h->tls;
+}
+
+void http_reload(struct http *h)
+{
+    if (h->tls)
+        https_reload(h->loop);
+}
+
+static void on_expire(void *arg)
+{
+    struct http *h = arg;
+
+    ticker_start(h->expire, (uint64_t)lines_expire(h->lines) / 1000 + 1, 0);
 }
 
 /* The first word of a request: its target, before anything is decoded. */
@@ -211,12 +243,23 @@ static int start_daemon(struct http *h, const struct http_options *o, int fd)
 {
     unsigned flags =
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)HTTPS_PRIORITIES},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(intptr_t)https_choose},
+        {MHD_OPTION_END, 0, NULL}};
+
+    if (h->tls)
+        flags |= MHD_USE_TLS;
+    else
+        tls[0] = tls[2];
 
     h->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_step, h, MHD_OPTION_EXTERNAL_LOGGER, on_log, h,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)o->connections, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)o->idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, header_pool,
+        (unsigned)o->connections + SPARE, MHD_OPTION_NOTIFY_CONNECTION,
+        lines_notify, h->lines, MHD_OPTION_ARRAY, tls,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)o->idle_s,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, header_pool,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, on_target,
         h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_END);
     if (h->daemon)
@@ -235,10 +278,17 @@ int http_listen(uv_loop_t *loop, const struct http_options *o,
     h->loop = loop;
     h->body_max = o->body_max;
     h->routes_end = &h->routes;
-    r = open_listener(o->listen, &fd, &h->port);
+    h->proxies = o->proxies;
+    h->tls = o->tls_cert && *o->tls_cert;
+    h->lines = lines_new(&clock_system, o->connections, o->idle_s * US_PER_S);
+    if (h->tls && https_open(o->tls_cert, o->tls_key) < 0)
+        r = ERR_UNSUPPORTED;
+    else
+        r = open_listener(o->listen, &fd, &h->port);
     if (r == 0)
         r = start_daemon(h, o, fd);
     if (r < 0) {
+        lines_free(h->lines);
         free(h);
         return r;
     }
@@ -252,6 +302,8 @@ int http_listen(uv_loop_t *loop, const struct http_options *o,
     h->poll.data = h;
     uv_poll_start(&h->poll, UV_READABLE, on_poll);
     h->timer = ticker_new(loop, turn, h);
+    h->expire = ticker_new(loop, on_expire, h);
+    on_expire(h);
     *ret = h;
     return 0;
 }
@@ -288,6 +340,7 @@ static void finish(struct http *h)
     for (struct http_request *r = h->requests; r; r = r->next)
         request_abandon(r);
     ticker_free(h->timer);
+    ticker_free(h->expire);
     ticker_free(h->grace);
     h->timer = h->grace = NULL;
     uv_poll_stop(&h->poll);
@@ -329,5 +382,8 @@ void http_free(struct http *h)
         free(h->routes);
         h->routes = next;
     }
+    lines_free(h->lines);
+    if (h->tls)
+        https_close();
     free(h);
 }

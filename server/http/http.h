@@ -7,6 +7,8 @@
 
 #include "server/base/arena.h"
 #include "server/base/buf.h"
+#include "server/base/clock.h"
+#include "server/base/nets.h"
 #include <uv.h>
 
 struct http;         /* the server, opaque */
@@ -14,19 +16,24 @@ struct http_request; /* one request until its answer is sent, opaque */
 
 struct http_options {
     const char *listen; /* "127.0.0.1:8080", "[::1]:0" */
-    int connections;    /* most at once */
-    int idle_s;         /* silence before a connection is cut */
+    int connections;    /* most at once; then who waits longest is cut */
+    int idle_s;         /* silence, or a request's arrival, before it is cut */
     int64_t body_max;   /* bytes of a request body; above: 413 */
+    const char *tls_cert, *tls_key; /* PEM files; NULL or "": plain HTTP */
+    struct nets proxies;            /* whose X-Forwarded-* are believed */
 };
 
 /* Runs once when the whole request is there. Must answer now, or later by any
  * of the http_reply* calls, exactly once. */
 typedef void http_handler_fn(struct http_request *r, void *arg);
 
-/* ERR_FORMAT (address), libuv codes (EADDRINUSE...). */
+/* ERR_FORMAT (address), ERR_UNSUPPORTED (certificate or key, logged), libuv
+ * codes (EADDRINUSE...). */
 int http_listen(uv_loop_t *loop, const struct http_options *o,
                 struct http **ret);
 int http_port(const struct http *h);
+/* Certificate and key are read anew; what cannot be used is logged. */
+void http_reload(struct http *h);
 /* pattern: "/api/v1/meters/{id}/readings"; {x} matches one segment. A path
  * that matches with another method answers 405 with Allow, none 404. HEAD is
  * served through GET. */
@@ -48,10 +55,13 @@ struct str http_query(struct http_request *r, const char *name); /* decoded */
 struct str http_query_unknown(struct http_request *r, const char *const *known);
 struct str http_header(struct http_request *r, const char *name);
 struct str http_body(struct http_request *r);
-struct str http_peer(struct http_request *r); /* "127.0.0.1:40112" */
+struct str http_peer(struct http_request *r); /* "127.0.0.1:40112"; port 0
+                                                 behind a proxy */
+bool http_secure(struct http_request *r);     /* came by HTTPS */
 
-/* Before a reply; at most 16, copied. Every reply says nosniff and, unless it
- * set Cache-Control, no-store. */
+/* Before a reply; at most 16, copied. Every reply says no-store, nosniff, no
+ * frames, no referrer, and a policy under which a browser runs and loads
+ * nothing, unless it has set that header itself. */
 void http_set_header(struct http_request *r, const char *name,
                      const char *value);
 /* Copies body. */

@@ -211,7 +211,7 @@ enum MHD_Result request_step(struct http_request *r, const char *method,
     } else if (!r->response && !r->handled) {
         r->handled = true;
         r->refs++;
-        http_count_handled(r->http, 1);
+        http_count_handled(r, 1);
         r->route->fn(r, r->route->arg);
     }
     if (r->response)
@@ -255,7 +255,7 @@ static void close_stream(struct stream *s)
 void request_gone(struct http_request *r)
 {
     if (r->handled)
-        http_count_handled(r->http, -1);
+        http_count_handled(r, -1);
     if (r->response)
         MHD_destroy_response(r->response);
     r->response = NULL;
@@ -313,30 +313,6 @@ struct str http_body(struct http_request *r)
     return buf_view(&r->body);
 }
 
-struct str http_peer(struct http_request *r)
-{
-    const union MHD_ConnectionInfo *info = NULL;
-    char host[64] = "", port[8] = "";
-
-    if (r->connection)
-        info = MHD_get_connection_info(r->connection,
-                                       MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    if (!info || !info->client_addr)
-        return (struct str){0};
-    if (info->client_addr->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const void *)info->client_addr;
-
-        uv_ip6_name(in6, host, sizeof host);
-        snprintf(port, sizeof port, "%u", ntohs(in6->sin6_port));
-        return arena_printf(r->arena, "[%s]:%s", host, port);
-    }
-    const struct sockaddr_in *in4 = (const void *)info->client_addr;
-
-    uv_ip4_name(in4, host, sizeof host);
-    snprintf(port, sizeof port, "%u", ntohs(in4->sin_port));
-    return arena_printf(r->arena, "%s:%s", host, port);
-}
-
 void http_set_header(struct http_request *r, const char *name,
                      const char *value)
 {
@@ -346,22 +322,39 @@ void http_set_header(struct http_request *r, const char *name,
         arena_str(r->arena, str_of(name)), arena_str(r->arena, str_of(value))};
 }
 
+/* What every answer says unless its handler said otherwise. */
+static const struct usual {
+    const char *name, *value;
+    bool secure; /* only where the client came by HTTPS */
+} usual[] = {
+    {"Cache-Control", "no-store", false},
+    {"X-Content-Type-Options", "nosniff", false},
+    {"X-Frame-Options", "DENY", false},
+    {"Referrer-Policy", "no-referrer", false},
+    {"Content-Security-Policy",
+     "default-src 'none'; frame-ancestors 'none'; base-uri 'none'", false},
+    {"Strict-Transport-Security", "max-age=31536000", true},
+    {0},
+};
+
+static bool has_header(const struct http_request *r, const char *name)
+{
+    for (int i = 0; i < r->n_headers; i++)
+        if (strcasecmp(r->headers[i].name.p, name) == 0)
+            return true;
+    return false;
+}
+
 /* Makes `response` the answer; libmicrohttpd is told when it next asks. */
 static void answer(struct http_request *r, int status, const char *type,
                    struct MHD_Response *response)
 {
-    bool caching = false;
-
-    for (int i = 0; i < r->n_headers; i++) {
-        struct pair *h = &r->headers[i];
-
-        if (h->name.p && h->value.p &&
-            MHD_add_response_header(response, h->name.p, h->value.p) == MHD_YES)
-            caching |= str_is(h->name, "Cache-Control");
-    }
-    if (!caching)
-        MHD_add_response_header(response, "Cache-Control", "no-store");
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    for (int i = 0; i < r->n_headers; i++)
+        MHD_add_response_header(response, r->headers[i].name.p,
+                                r->headers[i].value.p);
+    for (const struct usual *u = usual; u->name; u++)
+        if ((!u->secure || http_secure(r)) && !has_header(r, u->name))
+            MHD_add_response_header(response, u->name, u->value);
     if (type)
         MHD_add_response_header(response, "Content-Type", type);
     r->status = status;

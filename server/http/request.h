@@ -68,4 +68,7 @@ void http_wake(struct http *h); /* run libmicrohttpd soon */
 bool http_stopping(const struct http *h);
 int64_t http_body_max(const struct http *h);
 const struct route *http_routes(const struct http *h);
-void http_count_handled(struct http *h, int change);
+/* Its handler was called (1), or it is over (-1). */
+void http_count_handled(struct http_request *r, int change);
+const struct nets *http_proxies(const struct http *h);
+bool http_is_tls(const struct http *h);

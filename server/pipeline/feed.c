@@ -228,6 +228,13 @@ static void list_free(struct feed *f)
     f->n = f->cap = 0;
 }
 
+static void quota_row(void *arg, const PGresult *res, int row)
+{
+    struct feed *f = arg;
+    quotas_set(directory_quotas(f->directory), atoi(PQgetvalue(res, row, 0)),
+               atoll(PQgetvalue(res, row, 1)));
+}
+
 /* ---- a round ---- */
 
 static const struct feed_step {
@@ -240,6 +247,8 @@ static const struct feed_step {
     {"SELECT tenant_id, meter_id, coalesce(dev_eui, ''), serial, codec,"
      " timezone, removed, upto FROM directory_meters($1::xid8)",
      offsetof(struct feed, meters), meter_row},
+    {"SELECT tenant_id, uplinks_per_minute FROM directory_quotas()", 0,
+     quota_row},
     {"SELECT i.tenant_id, i.integration_id, i.name, i.kind, i.url, i.username,"
      " i.password, i.ca_file, i.cert_file, i.key_file, i.topic_prefix,"
      " i.bridges, i.enabled, i.revision, p.key_no, p.sealed"

@@ -1,10 +1,11 @@
 /*
- * dial.c - headend-dial PORT COUNT FIRST CALLERS [CA.pem]: so many gas meters,
- * serials from FIRST on, dial 127.0.0.1:PORT, with TLS 1.3 if a CA is given.
- * Each says hello, sends one telegram, waits for both acknowledgements, and
- * stays connected. CALLERS threads, each with one meter at a time, so that many
- * handshakes are under way at once. Then a line "acknowledged=N failed=N
- * seconds=S slowest_ms=M", and it waits for the end of its input.
+ * dial.c - headend-dial stay|leave PORT COUNT FIRST CALLERS [CA.pem]: so many
+ * gas meters, serials from FIRST on, dial 127.0.0.1:PORT, with TLS 1.3 if a CA
+ * is given. Each says hello, sends one telegram, waits for both
+ * acknowledgements, and stays connected, or leaves. CALLERS threads, each with
+ * one meter at a time, so that many handshakes are under way at once. Then a
+ * line "acknowledged=N failed=N seconds=S slowest_ms=M", and it waits for the
+ * end of its input.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +31,7 @@ static SSL_CTX *tls; /* NULL: plain */
 static struct sockaddr_in server;
 static struct meter *meters;
 static int count, first;
+static bool stay;
 static atomic_int next_meter, failed;
 static atomic_long slowest_us;
 
@@ -103,6 +106,12 @@ static int report(struct meter *m, int serial)
     return talk_acked(m);
 }
 
+static void leave(struct meter *m)
+{
+    SSL_free(m->ssl);
+    close(m->fd);
+}
+
 static void *call(void *arg)
 {
     long began, most;
@@ -116,6 +125,8 @@ static void *call(void *arg)
                         ERR_error_string(ERR_peek_error(), NULL));
             continue;
         }
+        if (!stay)
+            leave(&meters[i]);
         most = atomic_load(&slowest_us);
         while (
             now_us() - began > most &&
@@ -141,24 +152,26 @@ int main(int argc, char **argv)
 {
     struct rlimit files;
     pthread_t threads[256];
-    int callers = argc > 4 ? atoi(argv[4]) : 0;
+    int callers = argc > 5 ? atoi(argv[5]) : 0;
     long began;
 
-    if (argc < 5 || callers < 1 || callers > 256) {
-        fprintf(stderr, "usage: headend-dial PORT COUNT FIRST CALLERS [CA]\n");
+    if (argc < 6 || callers < 1 || callers > 256) {
+        fprintf(stderr, "usage: headend-dial stay|leave PORT COUNT FIRST "
+                        "CALLERS [CA]\n");
         return 2;
     }
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     server.sin_family = AF_INET;
-    server.sin_port = htons((uint16_t)atoi(argv[1]));
+    server.sin_port = htons((uint16_t)atoi(argv[2]));
     server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    count = atoi(argv[2]);
-    first = atoi(argv[3]);
+    stay = strcmp(argv[1], "stay") == 0;
+    count = atoi(argv[3]);
+    first = atoi(argv[4]);
     meters = calloc((size_t)count, sizeof *meters);
-    if (argc > 5)
-        prepare_tls(argv[5]);
+    if (argc > 6)
+        prepare_tls(argv[6]);
     began = now_us();
     for (int i = 0; i < callers; i++)
         pthread_create(&threads[i], NULL, call, NULL);

@@ -262,7 +262,10 @@ static int64_t fake_now(void *arg)
 static int setup(void **state)
 {
     static const struct clock clock = {fake_now, fake_now, NULL};
-    struct http_options o = {"127.0.0.1:0", 20, 10, 1000};
+    struct http_options o = {.listen = "127.0.0.1:0",
+                             .connections = 20,
+                             .idle_s = 10,
+                             .body_max = 1000};
     struct api_deps deps = {.loop = &loop,
                             .clock = &clock,
                             .metrics = metrics,

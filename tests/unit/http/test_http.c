@@ -144,7 +144,10 @@ static void on_problem(struct http_request *r, void *arg)
 
 static int setup_with(int connections, int idle_s)
 {
-    struct http_options o = {"127.0.0.1:0", connections, idle_s, BODY_MAX};
+    struct http_options o = {.listen = "127.0.0.1:0",
+                             .connections = connections,
+                             .idle_s = idle_s,
+                             .body_max = BODY_MAX};
 
     memset(&saw, 0, sizeof saw);
     sem_init(&saw.paused, 0, 0);
@@ -602,7 +605,10 @@ static void a_stop_with_a_paused_stream_closes_it(void **state)
 
 static void an_address_that_cannot_be_used_is_told(void **state)
 {
-    struct http_options o = {"127.0.0.1:0", 10, 10, BODY_MAX};
+    struct http_options o = {.listen = "127.0.0.1:0",
+                             .connections = 10,
+                             .idle_s = 10,
+                             .body_max = BODY_MAX};
     static const char *const bad[] = {"",      "127.0.0.1", "localhost:80",
                                       ":80",   "1.2.3.4:x", "1.2.3.4:65536",
                                       "[::1:", "[::1]",     "1.2.3.4:8 "};

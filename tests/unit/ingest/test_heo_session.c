@@ -175,6 +175,7 @@ static int setup(void **state)
     host.directory = directory;
     host.arena = arena_new(1024 * 1024);
     host.tenant_id = 1;
+    host.quotas = quotas_new(&fake_clock);
     session = heo_session_new(&host, STR("192.0.2.7:40112"), NULL);
     return 0;
 }
@@ -187,6 +188,7 @@ static int teardown(void **state)
     for (int i = 0; i < n_jobs; i++)
         buf_done(&jobs[i].payload);
     arena_free(host.arena);
+    quotas_free(host.quotas);
     directory_free(directory);
     return 0;
 }
@@ -519,6 +521,44 @@ static void flood_is_paused_and_loses_nothing(void **state)
     assert_true(heo_session_wants_bytes(session));
 }
 
+static void tenant_over_its_quota_waits_for_its_turn_and_is_not_cut(
+    void **state)
+{
+    (void)state;
+    quotas_set(host.quotas, 1, 60); /* one a second, a burst of 10 */
+    hello();
+    for (int i = 0; i < 60; i++)
+        feed("{\"t\":\"res\"}");
+    settle(JOBS, 0);
+    assert_int_equal(n_jobs,
+                     12); /* the burst, and what has paid for its turn */
+    assert_false(heo_session_wants_bytes(session));
+    for (int i = 0; i < 60; i++) {
+        pass_ms(1000);
+        settle(JOBS, 0);
+    }
+    assert_int_equal(n_jobs, 61);
+    assert_false(heo_session_ended(session));
+    assert_true(heo_session_wants_bytes(session));
+}
+
+static void turn_too_far_away_is_said_and_what_was_taken_is_answered(
+    void **state)
+{
+    int64_t at;
+
+    (void)state;
+    quotas_set(host.quotas, 1, 60);
+    for (int i = 0; i < 100; i++)
+        quotas_turn(host.quotas, 1, INT64_MAX, &at);
+    feed("{\"t\":\"hello\",\"sn\":\"24000123\"}{\"t\":\"data\",\"seq\":1}");
+    settle(JOBS, 0);
+    assert_int_equal(n_jobs, 1);
+    assert_non_null(
+        strstr(heard(), "{\"t\":\"nak\",\"code\":\"try_later\"}\n"));
+    assert_true(heo_session_ended(session));
+}
+
 static void bye_is_said_after_quiet_and_four_round_trips(void **state)
 {
     (void)state;
@@ -643,6 +683,8 @@ int main(void)
         CLAIM(lasting_failure_asks_to_try_later),
         CLAIM(what_waits_for_the_journal_is_bounded),
         CLAIM(flood_is_paused_and_loses_nothing),
+        CLAIM(tenant_over_its_quota_waits_for_its_turn_and_is_not_cut),
+        CLAIM(turn_too_far_away_is_said_and_what_was_taken_is_answered),
         CLAIM(bye_is_said_after_quiet_and_four_round_trips),
         CLAIM(new_bytes_cancel_the_linger),
         CLAIM(silence_ends_a_session_without_data),

@@ -256,6 +256,7 @@ void admit_reject(struct door *d, const struct frame *f, journal_done_fn *done,
 /* ---- the tests ---- */
 
 static struct mqtt *m;
+static struct quotas *quotas;
 static struct ingest_options options = {.mqtt_message_max = 65536,
                                         .clock = &clock_system};
 static bool stopped, late;
@@ -316,7 +317,8 @@ static int setup(void **state)
     assert_true(n > 0);
     options.program = program;
     uv_loop_init(&loop);
-    m = mqtt_new(&loop, NULL, &options);
+    quotas = quotas_new(&clock_system);
+    m = mqtt_new(&loop, NULL, quotas, &options);
     durable = ticker_new(&loop, on_durable, NULL);
     guard = ticker_new(&loop, on_late, NULL);
     refuse = fail = n_seen = n_rejected = 0;
@@ -334,6 +336,7 @@ static int teardown(void **state)
         mqtt_stop(m, on_stopped, NULL);
     AWAIT(stopped);
     mqtt_free(m);
+    quotas_free(quotas);
     ticker_free(durable);
     ticker_free(guard);
     uv_run(&loop, UV_RUN_DEFAULT);

@@ -1,7 +1,7 @@
 /*
- * identity.c - see identity.h.
+ * certificate.c - see certificate.h.
  */
-#include "ingest/identity.h"
+#include "ingest/certificate.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/loop/loop.h"
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-struct identity {
+struct certificate {
     uv_loop_t *loop;
     char *cert, *key, *ca;
     struct tls_context *context;
@@ -20,10 +20,10 @@ struct identity {
     void *arg;
 };
 
-struct identity *identity_new(uv_loop_t *loop, const struct tls_files *f,
-                              void (*settled)(void *arg), void *arg)
+struct certificate *certificate_new(uv_loop_t *loop, const struct tls_files *f,
+                                    void (*settled)(void *arg), void *arg)
 {
-    struct identity *i = mem_alloc(sizeof *i);
+    struct certificate *i = mem_alloc(sizeof *i);
 
     i->loop = loop;
     i->cert = mem_strdup(f->cert);
@@ -34,7 +34,7 @@ struct identity *identity_new(uv_loop_t *loop, const struct tls_files *f,
     return i;
 }
 
-static void identity_end(struct identity *i)
+static void certificate_end(struct certificate *i)
 {
     tls_context_free(i->context);
     free(i->cert);
@@ -45,13 +45,13 @@ static void identity_end(struct identity *i)
 
 static int load(void *arg)
 {
-    struct identity *i = arg;
+    struct certificate *i = arg;
 
     return tls_context_load(&(struct tls_files){i->cert, i->key, i->ca},
                             &i->found, i->why);
 }
 
-static void use(struct identity *i)
+static void use(struct certificate *i)
 {
     log_info(i->context ? "certificate renewed" : "certificate loaded",
              "cert=%s", i->cert);
@@ -60,7 +60,7 @@ static void use(struct identity *i)
     i->reported[0] = 0;
 }
 
-static void refuse(struct identity *i)
+static void refuse(struct certificate *i)
 {
     if (strcmp(i->why, i->reported) == 0)
         return;
@@ -72,13 +72,13 @@ static void refuse(struct identity *i)
 
 static void loaded(void *arg, int err)
 {
-    struct identity *i = arg;
+    struct certificate *i = arg;
 
     i->busy = false;
     if (!i->settled) {
         if (err == 0)
             tls_context_free(i->found);
-        identity_end(i);
+        certificate_end(i);
         return;
     }
     if (err == 0)
@@ -87,12 +87,12 @@ static void loaded(void *arg, int err)
         refuse(i);
     if (i->again) {
         i->again = false;
-        identity_load(i);
+        certificate_load(i);
     }
     i->settled(i->arg);
 }
 
-void identity_load(struct identity *i)
+void certificate_load(struct certificate *i)
 {
     if (i->busy) {
         i->again = true;
@@ -102,16 +102,16 @@ void identity_load(struct identity *i)
     offload(i->loop, load, loaded, i);
 }
 
-struct tls_context *identity_context(const struct identity *i)
+struct tls_context *certificate_context(const struct certificate *i)
 {
     return i->context;
 }
 
-void identity_free(struct identity *i)
+void certificate_free(struct certificate *i)
 {
     if (!i)
         return;
     i->settled = NULL;
     if (!i->busy)
-        identity_end(i);
+        certificate_end(i);
 }
