@@ -261,8 +261,10 @@ static int decode(const struct codec_input *in, struct decoded *d)
     d->error_offset = r < 0 ? (uint32_t)origin_of(&o, d->error_offset) : 0;
     if (d->error_offset > in->payload.n)
         d->error_offset = (uint32_t)in->payload.n;
-    if (r == 0 && o.surplus) /* its values are shown, and not trusted */
+    if (r == 0 && o.surplus) { /* its values are shown, and not trusted */
+        d->format = (struct str){0};
         r = fail(d, ERR_FORMAT, "EN 13757-4 L: the frame is longer", o.surplus);
+    }
     return r;
 }
 

@@ -216,6 +216,35 @@ static void clear_content_is_marked_value_by_value(void **state)
         assert_int_equal(d.measurements[i].quality, QUALITY_UNPROTECTED);
 }
 
+/* For a person to judge: the error stands, and the pipeline keeps no value. */
+static void doubtful_frames_show_what_they_hold(void **state)
+{
+    static const struct {
+        const char *hex;
+        uint32_t n, quality;
+    } rows[] = {
+        /* reserved security mode, good records and broken ones */
+        {"18442D2C785634121B167A2A00101D0413181E0000025B1500", 2,
+         QUALITY_UNPROTECTED},
+        {"18442D2C785634121B167A2A00101D0413181E0000045B1500", 0, 0},
+        /* longer than L */
+        {"18442D2C785634121B167A2A0000000413181E0000025B15005A", 2, 0},
+        /* the last record breaks off */
+        {"17442D2C785634121B167A2A0000000413181E0000025B15", 1, 0},
+    };
+    struct decoded d;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        assert_true(decode_hex(rows[i].hex, (struct codec_input){0}, &d) < 0);
+        assert_non_null(d.error);
+        assert_int_equal(d.n_measurements, rows[i].n);
+        assert_int_equal(d.format.n, 0);
+        for (uint32_t k = 0; k < d.n_measurements; k++)
+            assert_int_equal(d.measurements[k].quality, rows[i].quality);
+    }
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -230,6 +259,7 @@ int main(void)
         T(full_and_format_frames_teach_compact_ones),
         T(a_changed_compact_frame_gives_no_value),
         T(clear_content_is_marked_value_by_value),
+        T(doubtful_frames_show_what_they_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
