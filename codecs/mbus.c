@@ -277,8 +277,7 @@ static int add_date(struct walk *w, const struct mbus_record *r,
 
     if (mbus_record_time(r, &t, &part) < 0)
         return add_opaque(w, r, meaning);
-    bool plain =
-        r->n_vife == 0 && !meaning->absent && r->tariff == 0 && r->subunit == 0;
+    bool plain = r->n_vife == 0 && r->tariff == 0 && r->subunit == 0;
     if (plain && r->storage == 0 && part == MBUS_DAY_AND_TIME &&
         !w->has_clock &&
         (r->function == FUNCTION_INST || r->function == FUNCTION_ERROR)) {

@@ -258,34 +258,38 @@ static int decrypt_ccm(struct mbus_telegram *t, const struct mbus_header *h,
 static int open_ccm(struct mbus_telegram *t, struct mbus_header *h)
 {
     struct ccm_head c;
-    uint8_t *clear;
     int r = read_ccm_head(t, h, &c);
 
     if (r < 0)
         return r;
     h->content = c.content;
-    t->unprotected = is_clear(t->p + h->content, t->n - h->content);
+    size_t left = t->n - h->content;
+    size_t tag_size = 4 * (1 + (size_t)(c.extension >> 8 & 3));
+    if (t->in->key && left >= tag_size) {
+        size_t tag = t->n - tag_size;
+        uint8_t *clear = arena_alloc(t->d->arena, left);
+
+        r = clear ? decrypt_ccm(t, h, &c, tag, clear) : ERR_FULL;
+        if (r == 0) {
+            memcpy(t->p + h->content, clear, left - tag_size);
+            t->n = tag;
+            return 0;
+        }
+        if (r != ERR_DAMAGED)
+            return fail(t, r, "libcrypto failed", h->content);
+    }
+    t->unprotected = is_clear(t->p + h->content, left);
     if (t->unprotected)
         return 0;
-    size_t tag_size = 4 * (1 + (size_t)(c.extension >> 8 & 3));
-    if (t->n - h->content < tag_size)
+    if (left < tag_size)
         return fail(t, ERR_SHORT, "EN 13757-7 mode 10: no tag", t->n);
-    if (!t->in->key)
-        return fail(t, ERR_UNKNOWN,
-                    "EN 13757-7: encrypted, and no key is given", h->content);
-    size_t tag = t->n - tag_size, n = tag - h->content;
-    if (!(clear = arena_alloc(t->d->arena, n + 1)))
-        return fail(t, ERR_FULL, "frame too long", h->content);
-    if ((r = decrypt_ccm(t, h, &c, tag, clear)) < 0)
-        return fail(t, r,
-                    r == ERR_DAMAGED
-                        ? "EN 13757-7 mode 10: the tag does not fit (wrong "
-                          "key, or changed on the way)"
-                        : "libcrypto failed",
-                    h->content);
-    memcpy(t->p + h->content, clear, n);
-    t->n = tag;
-    return 0;
+    return t->in->key
+               ? fail(t, ERR_DAMAGED,
+                      "EN 13757-7 mode 10: the tag does not fit (wrong key, or "
+                      "changed on the way)",
+                      h->content)
+               : fail(t, ERR_UNKNOWN,
+                      "EN 13757-7: encrypted, and no key is given", h->content);
 }
 
 /* What else EN 13757-7 numbers, to say what is missing. */
