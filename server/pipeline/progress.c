@@ -16,15 +16,20 @@ struct progress {
     const struct ledger *books;
     struct ticker *look;
     int64_t at_us, cursor, end; /* at the last look; cursor -1: not known */
-    int64_t began_us, from;     /* of the backlog that is being drained */
+    int64_t began_us, from, to; /* the backlog that is being drained, at first:
+                                   cursor and end */
     bool above, draining;
     struct progress_stats stats;
 };
 
-static int64_t seconds_left(int64_t left, const struct progress_stats *s)
+/* From the mean since it began: batches are large beside one look. */
+static int64_t seconds_left(const struct progress *g, int64_t now)
 {
-    int64_t net = s->bytes_s - s->arriving_s;
-    return net > 0 ? (left + net - 1) / net : -1;
+    int64_t s = (now - g->began_us) / US_PER_S, left = g->end - g->cursor;
+    int64_t net = (g->cursor - g->from) - (g->end - g->to);
+
+    return s > 0 && net > 0 ? (int64_t)((double)left * (double)s / (double)net)
+                            : -1;
 }
 
 static void tell(struct progress *g, int64_t now, int64_t left)
@@ -63,28 +68,34 @@ static void take(struct progress *g, int64_t now, int64_t cursor, int64_t end)
     if (!g->draining && !g->above) {
         g->began_us = now;
         g->from = cursor;
+        g->to = end;
     }
     g->draining |= g->above && left >= BACKLOG;
     g->above = left >= BACKLOG;
     if (!g->draining)
         return;
-    g->stats.left_s = known ? seconds_left(left, &g->stats) : -1;
+    g->stats.left_s = seconds_left(g, now);
     tell(g, now, left);
 }
 
-static void on_look(void *arg)
+void progress_look(struct progress *g)
 {
-    struct progress *g = arg;
     struct pipeline_stats p;
 
     pipeline_stats(g->pipeline, &p);
     if (p.cursor < 0) { /* no database: nothing moves */
         g->cursor = -1;
-        g->stats = (struct progress_stats){.left_s = g->draining ? -1 : 0};
+        g->draining = g->above = false;
+        g->stats = (struct progress_stats){.left_s = -1};
         return;
     }
     take(g, clock_mono(journal_clock(g->journal)), p.cursor,
          journal_end(g->journal));
+}
+
+static void on_look(void *arg)
+{
+    progress_look(arg);
 }
 
 struct progress *progress_new(uv_loop_t *loop, const struct journal *j,
