@@ -253,3 +253,39 @@ LANGUAGE sql STABLE AS $$
 CREATE INDEX frame_meter ON frame (tenant_id, meter_id, received_at)
     WHERE meter_id IS NOT NULL;
 CREATE INDEX frame_not_stored ON frame (tenant_id, received_at) WHERE fate <> 1;
+
+-- As in 0004_store, but a clock that jumps ahead does not empty the house: what
+-- looks expired goes two days' worth an hour, the oldest first.
+CREATE OR REPLACE FUNCTION maintain(p_window interval) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    part record;
+    keep timestamptz := date_trunc('day', now())
+        - (SELECT max(frame_days) FROM tenant) * interval '1 day';
+BEGIN
+    FOR i IN 0..7 LOOP
+        PERFORM ensure_partition('frame', 'day', now() + i * interval '1 day');
+    END LOOP;
+    FOR i IN 0..2 LOOP
+        PERFORM ensure_partition('capture', 'month', now() + i * interval '1 month');
+        PERFORM ensure_partition('event', 'month', now() + i * interval '1 month');
+    END LOOP;
+    FOR part IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'frame'::regclass
+          AND c.relname < 'frame' || to_char(keep, '_YYYY_MM_DD')
+        ORDER BY c.relname LIMIT 2
+    LOOP
+        EXECUTE format('DROP TABLE %I', part.relname);
+    END LOOP;
+    DELETE FROM frame_key WHERE seen_at < now() - p_window - interval '1 day';
+END $$;
+
+CREATE OR REPLACE FUNCTION expire_frames() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    DELETE FROM frame f
+    USING tenant t, LATERAL (SELECT min(o.received_at) AS at FROM frame o
+                             WHERE o.tenant_id = t.tenant_id) oldest
+    WHERE t.tenant_id = f.tenant_id
+      AND f.received_at < least(now() - t.frame_days * interval '1 day',
+                                oldest.at + interval '2 days') $$;

@@ -142,3 +142,25 @@ def test_two_writers_may_need_the_same_new_partition(site):
     assert not failed
     first.close()
     second.close()
+
+
+def test_clock_that_jumps_ahead_does_not_empty_the_house(site, demo):
+    """Retention takes two days' worth at a time, the oldest first."""
+    site.sql("SELECT ensure_partition('frame', 'day', now() - d * interval "
+             "'1 day') FROM generate_series(200, 209) d")
+    site.sql("INSERT INTO frame (received_at, frame_time, frame_id, tenant_id,"
+             " size, source, fate, payload) SELECT now() - d * interval '1 day'"
+             ", now(), d, %s, 1, 1, 1, '' FROM generate_series(200, 209) d",
+             (demo.id,))
+
+    def kept():
+        return [n for n, in site.sql("SELECT frame_id FROM frame ORDER BY 1")]
+
+    site.sql("SELECT maintain('1 day')")
+    assert kept() == list(range(200, 208))
+    site.sql("UPDATE tenant SET frame_days = 3660 WHERE tenant_id = 0")
+    site.sql("SELECT maintain('1 day'), expire_frames()")  # a tenant's own
+    assert kept() == list(range(200, 206))
+    for _ in range(3):
+        site.sql("SELECT expire_frames()")
+    assert kept() == []
