@@ -171,9 +171,8 @@ static const struct refusal {
     {0x00, 0xFF, "DLMS: an APDU that is no data-notification"},
 };
 
-static int take_apdu(void *arg, struct str apdu, size_t offset)
+static int read_apdu(struct push *p, struct str apdu, size_t offset)
 {
-    struct push *p = arg;
     const struct refusal *r = refusals;
     uint8_t tag = (uint8_t)apdu.p[0];
 
@@ -186,6 +185,25 @@ static int take_apdu(void *arg, struct str apdu, size_t offset)
     while (tag < r->from || tag > r->to)
         r++;
     return decoded_fail(p->d, ERR_UNSUPPORTED, r->text, offset);
+}
+
+/* What was deciphered or joined from parts has no place of its own in the
+ * payload: its values stand where the APDU begins. */
+static int take_apdu(void *arg, struct str apdu, size_t offset)
+{
+    struct push *p = arg;
+    struct decoded *d = p->d;
+    uint32_t before = d->n_measurements;
+    uint8_t tag = (uint8_t)apdu.p[0];
+    uintptr_t begin = (uintptr_t)p->in->payload.p, at = (uintptr_t)apdu.p;
+    bool inside_payload = at >= begin && at < begin + p->in->payload.n;
+    int r = read_apdu(p, apdu, offset);
+
+    if (inside_payload && tag != GENERAL_GLO && tag != GENERAL_DED)
+        return r;
+    for (uint32_t i = before; i < d->n_measurements; i++)
+        d->measurements[i].offset = (uint32_t)offset;
+    return r;
 }
 
 static int decode(const struct codec_input *in, struct decoded *d)

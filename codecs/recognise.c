@@ -57,6 +57,15 @@ static bool is_iec(struct str s, int port)
     return first == '/' || (first == 2 && memchr(s.p, '(', s.n) != NULL);
 }
 
+/* CSV whose header names its columns, or whose fifth one is hex of a frame. */
+static bool is_report(struct str s, int port)
+{
+    (void)port;
+    return memmem(s.p, s.n, "mbus-raw-value", 14) != NULL ||
+           (at(s, 0) >= '0' && at(s, 0) <= '9' && memchr(s.p, ';', s.n) &&
+            decodes("elvaco-cme", s, 0));
+}
+
 static bool is_sml(struct str s, int port)
 {
     (void)port;
@@ -139,9 +148,8 @@ static bool is_wmbus(struct str s, int port)
     uint8_t c = at(s, 1);
     bool sync = begins(s, "\x54\xCD", 2) || begins(s, "\x54\x3D", 2);
 
-    (void)port;
     return sync ||
-           (s.n > 10 && at(s, 0) >= 9 && s.n > at(s, 0) &&
+           (port == 0 && s.n > 10 && at(s, 0) >= 9 && s.n > at(s, 0) &&
             (c == 0x44 || c == 0x46 || c == 0x08 || c == 0x18 || c == 0x28 ||
              c == 0x38 || c == 0x53 || c == 0x73 || c == 0x47 || c == 0x48));
 }
@@ -161,17 +169,12 @@ static const struct kind {
     const char *codec;
     bool (*fits)(struct str payload, int port);
 } kinds[] = {
-    {"heo-json", is_json},
-    {"iec62056-21", is_iec},
-    {"sml", is_sml},
-    {"dlms-push", is_dlms},
-    {"pulsar-heat", is_pulsar_heat},
-    {"pulsar-m", is_pulsar_m},
-    {"mbus", is_mbus},
-    {"ts003", is_ts003},
-    {"vega-si11", is_vega},
-    {"wmbus", is_wmbus},
-    {"mbus-records", is_records},
+    {"heo-json", is_json},       {"iec62056-21", is_iec},
+    {"elvaco-cme", is_report},   {"sml", is_sml},
+    {"dlms-push", is_dlms},      {"pulsar-heat", is_pulsar_heat},
+    {"pulsar-m", is_pulsar_m},   {"mbus", is_mbus},
+    {"ts003", is_ts003},         {"vega-si11", is_vega},
+    {"wmbus", is_wmbus},         {"mbus-records", is_records},
     {"elvaco-cmi41", is_elvaco},
 };
 
@@ -181,5 +184,5 @@ const struct codec *codec_recognise(struct str payload, int port)
         if (kinds[i].fits(payload, port))
             return codec_find(str_of(kinds[i].codec));
     }
-    return codec_find(STR("wmbus"));
+    return codec_find(port ? STR("elvaco-cmi41") : STR("wmbus"));
 }

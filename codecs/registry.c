@@ -9,6 +9,7 @@ extern const struct codec codec_mbus_records;
 extern const struct codec codec_mbus;
 extern const struct codec codec_wmbus;
 extern const struct codec codec_elvaco_cmi41;
+extern const struct codec codec_elvaco_cme;
 extern const struct codec codec_heo_json;
 extern const struct codec codec_sml;
 extern const struct codec codec_iec62056_21;
@@ -26,6 +27,7 @@ static const struct codec *codecs[CODECS_MAX + 1] = {
     &codec_mbus,
     &codec_wmbus,
     &codec_elvaco_cmi41,
+    &codec_elvaco_cme,
     &codec_heo_json,
     &codec_sml,
     &codec_iec62056_21,

@@ -17,7 +17,8 @@ int codec_number(const struct codec *c);
 int codec_add(const struct codec *c);
 
 /* The built-in codec whose kind the payload looks like; `port` 0: not known.
- * Never NULL: what looks like nothing is taken for a radio frame. */
+ * Never NULL: what looks like nothing is taken for a radio frame, or on a port
+ * of LoRaWAN for the message of a heat meter. */
 const struct codec *codec_recognise(struct str payload, int port);
 
 /* Decodes with the codec's own guard rails: ABI, empty payload, error text

@@ -13,7 +13,7 @@ room(codecs
           mbus.c mbus_records.c
           mbus_format.c mbus_crypt.c mbus_security.c mbus_telegram.c
           mbus_fixed.c mbus_frame.c wmbus.c wmbus_maker.c
-          elvaco_cmi41.c heo_json.c heo_command.c
+          elvaco_cmi41.c elvaco_cme.c heo_json.c heo_command.c
           crc16.c cosem.c sml.c iec62056_21_frame.c
           iec62056_21_words.c iec62056_21_line.c iec62056_21.c axdr.c dlms_link.c
           dlms_glo.c dlms_list.c dlms_event.c dlms_body.c dlms_push.c dlms_vectors.c vega_si11.c pulsar.c karat_928lw.c ts003.c

@@ -5,6 +5,7 @@
 #include "schema/normalise.h"
 #include "schema/reading.h"
 #include "server/base/buf.h"
+#include "server/base/hex.h"
 #include "server/cli/decode.h"
 #include <stdio.h>
 
@@ -198,9 +199,59 @@ static void print_head(const struct job *j)
                d->clock.invalid ? " (invalid)" : "");
 }
 
-static void print_reading(struct arena *a, const struct decoded *d,
-                          const struct measurement *m)
+enum { SHOWN = 8 }; /* bytes of a reading */
+
+static bool is_text(struct str s)
 {
+    for (size_t i = 0; i < s.n && i < 16; i++) {
+        if ((uint8_t)s.p[i] > '~' ||
+            ((uint8_t)s.p[i] < ' ' && !strchr("\r\n\t\2", s.p[i])))
+            return false;
+    }
+    return s.n > 0;
+}
+
+/* What the payload holds from a reading on to the next one. Nothing where it is
+ * encrypted: those bytes say nothing. */
+static const char *reading_bytes(const struct job *j, uint32_t i,
+                                 char out[2 * SHOWN + 2])
+{
+    const struct measurement *m = &j->d.measurements[i];
+    struct str s = j->in.payload;
+    size_t end = s.n;
+
+    out[0] = 0;
+    if (j->in.key || j->scripted || m->offset >= s.n)
+        return out;
+    while (++i < j->d.n_measurements) {
+        if (j->d.measurements[i].offset <= m->offset)
+            continue;
+        end = j->d.measurements[i].offset;
+        break;
+    }
+    if (end > s.n)
+        end = s.n;
+    size_t size = is_text(s) ? 2 * SHOWN : SHOWN, n = end - m->offset;
+    s = (struct str){s.p + m->offset, n < size ? n : size};
+    if (is_text(j->in.payload))
+        snprintf(out, 2 * SHOWN + 1, "%.*s",
+                 (int)strcspn(s.p, "\r\n") < (int)s.n
+                     ? (int)strcspn(s.p, "\r\n")
+                     : (int)s.n,
+                 s.p);
+    else
+        hex_encode(s.p, s.n, out);
+    if (n > size)
+        strcat(out, "+");
+    return out;
+}
+
+static void print_reading(const struct job *j, uint32_t i)
+{
+    struct arena *a = j->arena;
+    const struct decoded *d = &j->d;
+    const struct measurement *m = &d->measurements[i];
+    char bytes[2 * SHOWN + 2];
     struct normal n = normal_of(d, m);
     struct str what = arena_printf(a, "%s%.*s", quantity_name(m->quantity),
                                    STR_ARGS(decoded_modifiers(a, m)));
@@ -213,12 +264,13 @@ static void print_reading(struct arena *a, const struct decoded *d,
     else if (m->text.n == 0)
         snprintf(value, sizeof value, "none");
     meter_time(d->rows[m->row].time, time);
-    printf("%6u  %-40.*s %18s %-6s %-14s %s%s%.*s", m->offset, STR_ARGS(what),
-           value, n.unit == UNIT_NONE ? "" : unit_name(n.unit), obis, time,
+    printf("%6u  %-17s %-36.*s %16s %-6s %-14s %s%s%.*s", m->offset,
+           reading_bytes(j, i, bytes), STR_ARGS(what), value,
+           n.unit == UNIT_NONE ? "" : unit_name(n.unit), obis, time,
            time[0] && m->text.n ? " " : "", STR_ARGS(m->text));
-    for (size_t i = 0; i < sizeof qualities / sizeof *qualities; i++) {
-        if ((m->quality | n.quality) & qualities[i].bit)
-            printf(" (%s)", qualities[i].word);
+    for (size_t q = 0; q < sizeof qualities / sizeof *qualities; q++) {
+        if ((m->quality | n.quality) & qualities[q].bit)
+            printf(" (%s)", qualities[q].word);
     }
     putchar('\n');
 }
@@ -232,6 +284,19 @@ static void print_result(const struct script_result *r)
         printf("normal   %.*s\n", STR_ARGS(r->normalized));
 }
 
+static void print_event(const struct decoded_event *e)
+{
+    const struct event_type *type = event_type(e->code);
+    char time[TIME_TEXT];
+
+    meter_time(e->time, time);
+    printf("event    %.*s %s, %s%s%s%s%.*s%s%s\n", STR_ARGS(e->code),
+           event_state_name(e->state),
+           severity_name(type ? type->severity : SEVERITY_WARNING),
+           *time ? ", " : "", time, e->detail.n ? ", " : "",
+           STR_ARGS(e->detail), type ? ": " : "", type ? type->text : "");
+}
+
 int decode_print_table(const struct job *j)
 {
     const struct decoded *d = &j->d;
@@ -241,14 +306,12 @@ int decode_print_table(const struct job *j)
     if (j->scripted)
         print_result(&j->result);
     if (d->n_measurements)
-        printf("\noffset  %-40s %18s %-6s %-14s %s\n", "meaning", "value",
-               "unit", "register", "time");
+        printf("\noffset  %-17s %-36s %16s %-6s %-14s %s\n", "bytes", "meaning",
+               "value", "unit", "register", "time");
     for (uint32_t i = 0; i < d->n_measurements; i++)
-        print_reading(j->arena, d, &d->measurements[i]);
+        print_reading(j, i);
     for (uint32_t i = 0; i < d->n_events; i++)
-        printf("event    %.*s %s %.*s\n", STR_ARGS(d->events[i].code),
-               event_state_name(d->events[i].state),
-               STR_ARGS(d->events[i].detail));
+        print_event(&d->events[i]);
     if (!j->error.n)
         return 0;
     fflush(stdout);

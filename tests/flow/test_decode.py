@@ -35,7 +35,7 @@ def test_table_shows_register_value_and_place():
     done = decode(CLEAR, "--codec", "wmbus")
     assert done.returncode == 0, done.stderr
     assert re.search(r"serial +12345678", done.stdout)
-    assert re.search(r" 15 +volume +7\.704 +m3 +8-0:1\.0\.0", done.stdout)
+    assert re.search(r" 15 +0413181e0000 +volume +7\.704 +m3 +8-0:1\.0\.0", done.stdout)
 
 
 def test_kind_is_recognised():
