@@ -304,5 +304,24 @@ const struct codec_vector dlms_push_vectors[] = {
     {.name = "compact array cut off",
      .hex = "0F000000070013110201",
      .err = ERR_SHORT},
+    {.name = "the Austrian list of nine",
+     .hex = "0F000000070C07EA010FFF0F0000FFFF4C000209090C07EA010FFF0F0000"
+            "FFFF4C0006013E76A30600000000060001771B06000004C0060000015906"
+            "00000000060000000C0600000000",
+     .expect = "electricity; clock 2026-01-15T12:00:00Z; energy 1-0:1.8.0 20"
+               "870819 Wh; energy 1-0:2.8.0 0 Wh; reactive-energy 1-0:3.8.0 "
+               "96027 varh; reactive-energy 1-0:4.8.0 1216 varh; power 1-0:1"
+               ".7.0 345 W; power 1-0:2.7.0 0 W; reactive-power 1-0:3.7.0 12"
+               " var; reactive-power 1-0:4.7.0 0 var"},
+    {.name = "the Austrian list of twelve",
+     .hex = "0F000000070C07EA010FFF0F0000FFFF4C00020C09060006190900FF090D"
+            "3132333435363738393031323309040F000000090507EA010F0406002CF7"
+            "0E060000000006000003770600204D6C060000004F060000000009000900",
+     .expect = "electricity; serial 1234567890123; clock 2026-01-15T12:00:00"
+               "Z; text 0-6:25.9.0=0006190900FF; text 0-0:96.1.0=12345678901"
+               "23; text 0-0:1.1.0=0F000000; text 0-0:1.2.0=07EA010F04; ener"
+               "gy 1-0:1.8.0 2946830 Wh; energy 1-0:2.8.0 0 Wh; reactive-ene"
+               "rgy 1-0:3.8.0 887 varh; reactive-energy 1-0:4.8.0 2116972 va"
+               "rh; power 1-0:1.7.0 79 W; power 1-0:2.7.0 0 W"},
     {0},
 };
