@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 enum {
-    CURSOR_TEXT = 64,
+    CURSOR_TEXT = 128,
     CURSOR_VARIANT = sodium_base64_VARIANT_URLSAFE_NO_PADDING
 };
 

@@ -13,7 +13,7 @@ enum { LIST_PAGE = 2000, LIST_DEFAULT = 1000, LIST_MOST = 10000 };
 /* Where a row stands in its list's order. */
 struct list_key {
     int64_t n;
-    char text[32];
+    char text[96];
 };
 
 struct list;

@@ -1,99 +1,103 @@
 /*
- * meters.c - GET /api/v1/meters and /api/v1/meters/{id}.
+ * meters.c - meters: found, registered one by one or many at once, changed;
+ * their registers, and what these counted in hours, days and months.
  */
-#include "server/api/list.h"
-#include "server/store/meter.h"
+#include "server/api/call.h"
 
-#include <inttypes.h>
+#define ID                                                                     \
+    {                                                                          \
+        "id", IN_PATH, FIELD_INT, .min = 1, .max = INT32_MAX,                  \
+                                  .help = "meter_id"                           \
+    }
+#define TEXTS                                                                  \
+    {"timezone",                                                               \
+     IN_BODY,                                                                  \
+     FIELD_TEXT,                                                               \
+     .nullable = true,                                                         \
+     .min = 1,                                                                 \
+     .max = 64,                                                                \
+     .help = "IANA zone of its clock; null: the tenant's."},                   \
+        {"name", IN_BODY, FIELD_TEXT, .max = 200,                              \
+         .help = "What people call it."},                                      \
+        {"note", IN_BODY, FIELD_TEXT, .max = 2000, .help = "Anything else."},  \
+    {                                                                          \
+        "verification_due", IN_BODY, FIELD_TEXT,                               \
+            .nullable = true, .min = 10, .max = 10,                            \
+            .help = "When it must be verified next, 2032-12-11."               \
+    }
 
-static void put_meter(struct buf *b, const struct meter_row *m)
-{
-    buf_printf(b, "{\"meter_id\":%" PRId64, m->meter_id);
-    put_text(b, "serial", m->serial);
-    put_text(b, "model", m->model);
-    put_text(b, "medium", m->medium);
-    put_text(b, "codec", m->codec);
-    put_text(b, "dev_eui", m->dev_eui);
-    put_text(b, "timezone", m->timezone);
-    put_text(b, "state", m->state);
-    put_time(b, "last_frame_at", m->last_frame_us);
-    buf_u8(b, '}');
-}
-
-static int query(struct list *l, int64_t n)
-{
-    const struct pg_taker taker = {list_row, list_done, l};
-    struct meter_filter *f = l->filter;
-
-    f->after = l->keyed ? l->key.n : 0;
-    f->limit = n;
-    return meter_list(l->call->api->deps.pool, f, &taker);
-}
-
-static void row(struct list *l, const PGresult *res, struct buf *out,
-                struct list_key *key)
-{
-    struct meter_row m;
-
-    (void)l;
-    meter_read(res, 0, &m);
-    put_meter(out, &m);
-    *key = (struct list_key){.n = m.meter_id};
-}
-
-static const struct list_kind kind = {.query = query, .row = row};
-
-static void meters_serve(struct call *c)
-{
-    struct list *l = list_new(c, &kind);
-    struct meter_filter *f = arena_alloc(http_arena(c->r), sizeof *f);
-
-    if (!l)
-        return;
-    f->tenant_id = c->tenant_id;
-    f->serial = call_text(c, "serial");
-    l->filter = f;
-    l->head = STR("{\"meters\":[");
-    list_query(l);
-}
-
-static void one_row(void *arg, const PGresult *res, int at)
-{
-    struct call *c = arg;
-    struct meter_row m;
-
-    buf_clear(&c->api->scratch);
-    meter_read(res, at, &m);
-    put_meter(&c->api->scratch, &m);
-    buf_u8(&c->api->scratch, '\n');
-    c->found = arena_str(http_arena(c->r), buf_view(&c->api->scratch));
-}
-
-static void meter_serve(struct call *c)
-{
-    const struct pg_taker taker = {one_row, call_reply_found, c};
-    int64_t id;
-    int r;
-
-    if (!call_id(c, &id))
-        return;
-    r = meter_get(c->api->deps.pool, c->tenant_id, id, &taker);
-    if (r < 0)
-        call_failed(c, r, NULL);
-}
-
-static const struct field list_fields[] = {
+static const struct field search_fields[] = {
     {"serial", IN_QUERY, FIELD_TEXT, .max = 64, .help = "Only this serial."},
+    {"search", IN_QUERY, FIELD_TEXT, .max = 64,
+     .help = "Found in serial, name or DevEUI."},
+    {"model", IN_QUERY, FIELD_TEXT, .max = 100, .help = "Only this model."},
+    {"state", IN_QUERY, FIELD_TEXT, .one_of = "registered|in_service|removed",
+     .help = "Only this state."},
+    {"medium", IN_QUERY, FIELD_TEXT, .max = 32, .help = "Only this medium."},
+    {"group_id", IN_QUERY, FIELD_INT, .min = 1, .max = INT32_MAX,
+     .help = "Only this group's."},
     {0}};
-static const struct field id_fields[] = {
-    {"id", IN_PATH, FIELD_INT, .min = 1, .max = INT32_MAX, .help = "meter_id"},
+static const struct field id_fields[] = {ID, {0}};
+static const struct field add_fields[] = {
+    {"serial", IN_BODY, FIELD_TEXT, true, .min = 1, .max = 64,
+     .help = "As on its label."},
+    {"model", IN_BODY, FIELD_TEXT, true, .min = 1, .max = 100,
+     .help = "Name of a model of the tenant."},
+    {"dev_eui", IN_BODY, FIELD_TEXT, .min = 16, .max = 32,
+     .help = "LoRaWAN DevEUI, 16 hex digits."},
+    TEXTS,
+    {0}};
+static const struct field change_fields[] = {
+    ID,
+    {"state", IN_BODY, FIELD_TEXT, .one_of = "registered|in_service|removed",
+     .help = "Where it stands in its life."},
+    TEXTS,
+    {"revision", IN_BODY, FIELD_INT, .min = 1, .max = INT64_MAX,
+     .help = "What was seen; 412 when it was changed meanwhile."},
+    {0}};
+static const struct field import_fields[] = {
+    {"meters", IN_BODY, FIELD_LIST, true, .min = 1, .max = 10000,
+     .help = "Objects as for one meter: serial, model, dev_eui ..."},
+    {"dry_run", IN_BODY, FIELD_BOOL,
+     .help = "Only tell what would become of each."},
+    {0}};
+static const struct field sums_fields[] = {
+    ID,
+    {"register", IN_QUERY, FIELD_TEXT, .max = 32,
+     .help = "OBIS code, such as 6-0:1.0.0."},
+    {"by", IN_QUERY, FIELD_TEXT, .one_of = "hour|day|month",
+     .help = "Periods of the meter's local time."},
+    {"from", IN_QUERY, FIELD_TIME, .help = "Within the first period."},
+    {"to", IN_QUERY, FIELD_TIME, .help = "End, exclusive."},
     {0}};
 
 const struct endpoint meter_endpoints[] = {
-    {"GET", "/api/v1/meters", RIGHT_VIEW, .name = "meters_list",
-     .title = "Meters, by meter_id.", .fields = list_fields, .list = "meters",
-     .serve = meters_serve, .answer = "meter"},
-    {"GET", "/api/v1/meters/{id}", RIGHT_VIEW, .name = "meter_get",
-     .title = "One meter.", .fields = id_fields, .serve = meter_serve,
+    {"GET", "/api/v1/meters", RIGHT_VIEW, 0, "meters_list",
+     "Meters, by meter_id.", search_fields, .list = "meters",
+     .sql = "SELECT * FROM meter_search($1::int, $2, $3, $4, $5, $6, $7::int,"
+            " $8::bigint, $10::int) WHERE $9::text IS NULL OR true",
      .answer = "meter"},
+    {"GET", "/api/v1/meters/{id}", RIGHT_VIEW, 0, "meter_get", "One meter.",
+     id_fields,
+     .sql = "SELECT meter_json(m) FROM meter m"
+            " WHERE m.tenant_id = $1::int AND m.meter_id = $2::int",
+     .answer = "meter"},
+    {"POST", "/api/v1/meters", RIGHT_REGISTER, 0, "meter_add",
+     "Registers a meter; the very same again changes nothing.", add_fields,
+     .call = "meter_register($1, $2)", .status = 201, .answer = "meter_added"},
+    {"PATCH", "/api/v1/meters/{id}", RIGHT_EDIT_METERS, 0, "meter_change",
+     "Changes what people keep about a meter.", change_fields,
+     .call = "meter_change($1, $2, $3::int)", .answer = "meter"},
+    {"POST", "/api/v1/meters/import", RIGHT_REGISTER, 0, "meters_import",
+     "Registers many, with a result for each row.", import_fields,
+     .call = "meter_import($1, $2)", .answer = "meters_imported"},
+    {"GET", "/api/v1/meters/{id}/registers", RIGHT_VIEW, 0, "registers_get",
+     "The newest value of each of its registers.", id_fields,
+     .sql = "SELECT meter_registers($1::int, $2::int)", .answer = "registers"},
+    {"GET", "/api/v1/meters/{id}/sums", RIGHT_VIEW, 0, "sums_get",
+     "What a register counted in each hour, day or month; gaps are gaps.",
+     sums_fields,
+     .sql = "SELECT meter_sums($1::int, $2::int, $3, $4, $5::timestamptz,"
+            " $6::timestamptz)",
+     .answer = "sums"},
     {0}};

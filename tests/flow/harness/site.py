@@ -22,7 +22,7 @@ class Tenant:
         return self.site.sql(
             "SELECT meter_id FROM meter m JOIN meter_model USING "
             "(tenant_id, model_id) WHERE tenant_id = %s AND serial = %s AND "
-            "name = %s", (self.id, serial, model))[0][0]
+            "meter_model.name = %s", (self.id, serial, model))[0][0]
 
     def integration(self, kind, url, name=None, *options):
         self.site.headend.cli("integration", "add", "--tenant", self.name,

@@ -81,7 +81,11 @@ static void answer_token(struct pending *p)
 static void answer_meter(struct pending *p)
 {
     assert_int_equal(p->call.tenant_id, 3);
-    if (p->call.n == 2 && atoi(p->values[1]) == METER)
+    if (p->call.n != 2 || atoi(p->values[1]) != METER)
+        return;
+    if (strstr(p->call.sql, "meter_json"))
+        send_row(p, 1, (const char *const[]){"{\"meter_id\":7}"});
+    else
         send_row(p, 9,
                  (const char *const[]){"7", "A\"1", "heo-g4", "gas", "heo-json",
                                        NULL, "UTC", "in_service", NULL});
@@ -456,11 +460,7 @@ static void what_the_tenant_does_not_have_is_404(void **state)
     assert_answer(ask("/api/v1/meters/0", good), 404, "");
     assert_answer(ask("/api/v1/meters/seven", good), 404, "");
     assert_answer(ask("/api/v1/frames/12", good), 404, "");
-    assert_answer(ask("/api/v1/meters/7", good), 200,
-                  "{\"meter_id\":7,\"serial\":\"A\\\"1\",\"model\":\"heo-g4\","
-                  "\"medium\":\"gas\",\"codec\":\"heo-json\",\"dev_eui\":null,"
-                  "\"timezone\":\"UTC\",\"state\":\"in_service\","
-                  "\"last_frame_at\":null}\n");
+    assert_answer(ask("/api/v1/meters/7", good), 200, "{\"meter_id\":7}\n");
 }
 
 /* Follows `line` after `line` of a CSV body. */
