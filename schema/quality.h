@@ -24,4 +24,8 @@ enum quality {
     QUALITY_UNPROTECTED = 1 << 10,      /* clear content where encryption was
                                            announced */
     QUALITY_SUSPECT = 1 << 11,          /* implausible beside its neighbours */
+    QUALITY_TIME_UNCERTAIN = 1 << 12,   /* the clock's error may be more than
+                                        half the interval, or it was stepped */
+    QUALITY_OUR_CLOCK_UNSURE = 1 << 13, /* headend's own clock was not
+                                        synchronised when this was received */
 };

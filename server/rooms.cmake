@@ -23,9 +23,10 @@ room(codecs/script SOURCES wire.c host.c script.c mapping_read.c mapping.c
 room(codecs/host SOURCES engine.c scripts.c sandbox.c USES base script
   NEEDS PkgConfig::jsc PkgConfig::seccomp)
 include(codecs/host/embed.cmake)
-room(timesvc SOURCES zone.c reconcile.c USES base schema NEEDS PkgConfig::glib)
 room(server/http SOURCES http.c request.c peer.c lines.c https.c target.c USES base loop
   NEEDS PkgConfig::mhd PkgConfig::gnutls)
+room(timesvc SOURCES zone.c interval.c evidence.c reconcile.c policy.c
+          cron.c slots.c sntp.c USES base schema NEEDS PkgConfig::glib)
 room(server/store
   SOURCES conn.c pg.c copy.c batch.c writer.c watch.c migrate.c column.c meter.c frame.c
           reading.c balance.c gap.c quarantine.c

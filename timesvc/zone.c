@@ -121,3 +121,42 @@ int64_t zone_to_utc(const struct zone *z, int64_t local_us, int dst,
     }
     return utc * US_PER_S + (local_us - local * US_PER_S);
 }
+
+/* The first second in (low, high] with the offset of `high`. */
+static int64_t changed_at(const struct zone *z, int64_t low, int64_t high)
+{
+    int last = offset_at(z, high);
+
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+        if (offset_at(z, middle) == last)
+            high = middle;
+        else
+            low = middle;
+    }
+    return high;
+}
+
+int zone_instants(const struct zone *z, int64_t local_us, int64_t out[2])
+{
+    int64_t local = floor_s(local_us), part = local_us - local * US_PER_S;
+    int64_t first = local - offset_at(z, local - DAY_S);
+    int64_t second = local - offset_at(z, local + DAY_S);
+    bool first_fits = offset_at(z, first) == local - first;
+    bool second_fits = offset_at(z, second) == local - second;
+
+    if (!first_fits && !second_fits) {
+        out[0] = changed_at(z, second, first) * US_PER_S;
+        return 0;
+    }
+    out[0] = (first_fits ? first : second) * US_PER_S + part;
+    if (!first_fits || !second_fits || first == second)
+        return 1;
+    out[1] = second * US_PER_S + part;
+    return 2;
+}
+
+int zone_change(const struct zone *z, int64_t utc_us, int64_t within_us)
+{
+    return zone_offset_s(z, utc_us) - zone_offset_s(z, utc_us - within_us);
+}

@@ -26,6 +26,8 @@ static const struct {
     {QUALITY_INVALID, "invalid"},
     {QUALITY_UNPROTECTED, "unprotected"},
     {QUALITY_SUSPECT, "suspect"},
+    {QUALITY_TIME_UNCERTAIN, "time_uncertain"},
+    {QUALITY_OUR_CLOCK_UNSURE, "our_clock_unsure"},
 };
 
 struct readings {

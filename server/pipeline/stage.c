@@ -123,9 +123,9 @@ void stage_resolve(struct stage_item *it, struct arena *a,
 
 static struct time_evidence evidence_of(const struct stage_item *it)
 {
-    return (struct time_evidence){it->frame.received_us,
-                                  it->is_uplink ? it->uplink.network_us
-                                                : TIME_NONE};
+    return (struct time_evidence){
+        it->frame.received_us,
+        it->is_uplink ? it->uplink.network_us : TIME_NONE, NULL};
 }
 
 static void frame_key(const struct stage_item *it, struct arena *scratch,

@@ -41,7 +41,7 @@ static struct measurement energy(int64_t mantissa, int exp10)
 static struct captured build(void)
 {
     struct captured c;
-    struct time_evidence evidence = {noon, TIME_NONE};
+    struct time_evidence evidence = {noon, TIME_NONE, NULL};
     assert_string_equal(
         err_name(capture_build(&d, MEDIUM_HEAT, evidence, zone_find(STR("UTC")),
                                0, keep, &c)),

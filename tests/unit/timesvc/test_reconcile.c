@@ -1,4 +1,5 @@
 /* Which time a reading gets, and what is said about it. */
+#include "timesvc/interval.h"
 #include "timesvc/reconcile.h"
 #include "timesvc/zone.h"
 
@@ -6,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -24,7 +26,7 @@ static int64_t at(const char *text)
 
 static struct time_evidence received(const char *text)
 {
-    return (struct time_evidence){at(text), TIME_NONE};
+    return (struct time_evidence){at(text), TIME_NONE, NULL};
 }
 
 static void assert_time(int64_t us, const char *expect)
@@ -110,7 +112,7 @@ static void an_impossible_claim_is_kept_but_not_used(void **state)
 {
     static const char *const claims[] = {
         "1999-12-31T23:59:59Z", "2024-01-16T12:00:01Z", "1970-01-01T00:00:00Z",
-        "2106-02-07T06:28:15Z"};
+        "2106-02-07T06:28:15Z", "2000-01-12T08:30:00Z", "2038-01-19T03:14:08Z"};
     struct time_evidence e = received("2024-01-15T12:00:00Z");
 
     (void)state;
@@ -132,7 +134,7 @@ static void the_bounds_themselves_are_possible(void **state)
 
     (void)state;
     assert_int_equal(reconcile(e, c, 0, NULL).quality, 0);
-    c.us = at("2000-01-01T00:00:00Z");
+    c.us = at("2001-01-01T00:00:00Z");
     assert_int_equal(reconcile(e, c, 0, NULL).quality, QUALITY_LATE);
 }
 
@@ -177,9 +179,9 @@ static void results_are_possible_whatever_is_claimed(void **state)
         uint64_t n[4];
         for (int k = 0; k < 4; k++)
             n[k] = seed = seed * 6364136223846793005u + 1442695040888963407u;
-        struct time_evidence e = {base + (int64_t)(n[0] >> 20),
-                                  i % 3 ? base + (int64_t)(n[1] >> 20)
-                                        : TIME_NONE};
+        struct time_evidence e = {
+            base + (int64_t)(n[0] >> 20),
+            i % 3 ? base + (int64_t)(n[1] >> 20) : TIME_NONE, NULL};
         struct meter_claim c = {.us = i % 5 ? (int64_t)(n[2] >> (n[3] >> 58))
                                             : base + (int64_t)(n[2] >> 20),
                                 .local = n[3] & 1,
@@ -203,9 +205,184 @@ static void results_are_possible_whatever_is_claimed(void **state)
     }
 }
 
+/* ---- with a model of the clock ---- */
+
+static struct clock_model fast_by(int64_t us, const char *since,
+                                  const char *until)
+{
+    struct clock_model m;
+
+    clock_init(&m);
+    for (int64_t t = at(since); t <= at(until); t += 6 * 3600 * US_PER_S) {
+        struct clock_sample s = {.heard_us = t, .meter_us = t + us};
+        clock_take(&m, &s, NULL);
+    }
+    return m;
+}
+
+static struct reconciled known(const struct clock_model *m, int64_t interval_s,
+                               const char *heard, const char *claim)
+{
+    struct clock_known k = {.model = m,
+                            .clock_us = TIME_NONE,
+                            .interval_us = interval_s * US_PER_S};
+    struct time_evidence e = {at(heard), TIME_NONE, &k};
+    struct meter_claim c = {.us = at(claim), .dst = -1};
+
+    return reconcile(e, c, 0, NULL);
+}
+
+static void an_error_below_half_the_interval_leaves_the_label(void **state)
+{
+    struct clock_model m =
+        fast_by(300 * US_PER_S, "2024-01-01T00:00:00Z", "2024-01-15T00:00:00Z");
+    struct reconciled r =
+        known(&m, 900, "2024-01-15T12:00:00Z", "2024-01-15T11:45:00Z");
+
+    (void)state;
+    assert_time(r.time_us, "2024-01-15T11:45:00Z");
+    assert_int_equal(r.quality, 0);
+    assert_in_range(r.uncertainty_ms, 300000, 305000);
+}
+
+static void an_error_above_it_moves_the_label_and_says_so(void **state)
+{
+    struct clock_model m =
+        fast_by(600 * US_PER_S, "2024-01-01T00:00:00Z", "2024-01-15T00:00:00Z");
+    struct reconciled r =
+        known(&m, 900, "2024-01-15T12:00:00Z", "2024-01-15T11:45:00Z");
+
+    (void)state;
+    assert_time(r.time_us, "2024-01-15T11:30:00Z");
+    assert_time(r.meter_time_us, "2024-01-15T11:45:00Z");
+    assert_int_equal(r.quality, QUALITY_TIME_SHIFTED);
+    r = known(&m, 0, "2024-01-15T12:00:00Z", "2024-01-15T11:45:00Z");
+    assert_time(r.time_us, "2024-01-15T11:35:00Z"); /* read at any time */
+    assert_int_equal(r.quality, QUALITY_TIME_SHIFTED);
+}
+
+static void history_is_timed_with_the_clock_it_was_made_by(void **state)
+{
+    struct clock_model m = fast_by(3600 * US_PER_S, "2024-01-01T00:00:00Z",
+                                   "2024-01-15T00:00:00Z");
+    int64_t sent = at("2024-01-15T06:00:00Z");
+    struct clock_sample after = {sent + 5 * US_PER_S, sent + 5 * US_PER_S, 0, 0,
+                                 false};
+
+    (void)state;
+    clock_expect(&m, sent, -3600 * US_PER_S);
+    assert_int_equal(clock_take(&m, &after, NULL), JUMP_CORRECTED);
+    struct reconciled r =
+        known(&m, 3600, "2024-01-15T06:01:00Z", "2024-01-15T03:00:00Z");
+    assert_time(r.time_us, "2024-01-15T02:00:00Z");
+    assert_int_equal(r.quality, QUALITY_TIME_SHIFTED);
+    r = known(&m, 3600, "2024-01-15T09:01:00Z", "2024-01-15T08:00:00Z");
+    assert_time(r.time_us, "2024-01-15T08:00:00Z");
+    assert_int_equal(r.quality, 0);
+    /* 06:30 was shown twice: an hour ago and half an hour from now. */
+    r = known(&m, 1800, "2024-01-15T06:31:00Z", "2024-01-15T06:30:00Z");
+    assert_true(r.quality & QUALITY_TIME_UNCERTAIN);
+}
+
+static void an_untrusted_clock_is_kept_and_not_used(void **state)
+{
+    struct clock_model m;
+    struct clock_sample reset = {at("2024-01-15T12:00:00Z"),
+                                 at("2000-01-12T00:00:00Z"), 0, 0, false};
+    struct clock_known k = {.model = &m, .clock_us = TIME_NONE};
+    struct time_evidence e = {at("2024-01-15T12:00:00Z"), TIME_NONE, &k};
+    struct meter_claim c = {.us = at("2024-01-12T00:00:00Z"), .dst = -1};
+
+    (void)state;
+    clock_init(&m);
+    assert_int_equal(clock_take(&m, &reset, NULL), JUMP_RESET);
+    struct reconciled r = reconcile(e, c, 3600 * US_PER_S, NULL);
+    assert_time(r.time_us, "2024-01-15T11:00:00Z");
+    assert_time(r.meter_time_us, "2024-01-12T00:00:00Z");
+    assert_int_equal(r.quality, QUALITY_TIME_INVALID | QUALITY_TIME_SHIFTED);
+}
+
+static void a_frame_that_shows_another_clock_is_in_doubt(void **state)
+{
+    struct clock_known k = {.clock_us = at("2024-01-15T13:00:00Z")};
+    struct time_evidence e = {at("2024-01-15T12:00:00Z"), TIME_NONE, &k};
+    struct meter_claim c = {.us = at("2024-01-15T12:30:00Z"), .dst = -1};
+    struct reconciled r = reconcile(e, c, 0, NULL);
+
+    (void)state; /* ahead: nothing but its clock can do that */
+    assert_time(r.time_us, "2024-01-15T11:30:00Z");
+    assert_int_equal(r.quality, QUALITY_TIME_SHIFTED | QUALITY_TIME_UNCERTAIN);
+    k.clock_us = at("2024-01-15T11:00:00Z"); /* behind: or it came late */
+    c.us = k.clock_us;
+    r = reconcile(e, c, 0, NULL);
+    assert_time(r.time_us, "2024-01-15T11:00:00Z");
+    assert_int_equal(r.quality, QUALITY_TIME_UNCERTAIN);
+    k.ours_unsure = true;
+    r = reconcile(e, c, 0, NULL);
+    assert_true(r.quality & QUALITY_OUR_CLOCK_UNSURE);
+}
+
+static int64_t random_below(uint64_t *seed, int64_t n)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (int64_t)((*seed >> 20) % (uint64_t)n);
+}
+
+/* Clocks with any offset and drift, read at edges of their own intervals:
+ * unless marked, no reading lies in another interval than the one it was made
+ * in, nothing moves unmarked, and the truth lies within the uncertainty. */
+static void no_reading_crosses_an_edge_unmarked(void **state)
+{
+    static const int64_t intervals_s[] = {300, 900, 1800, 3600, 86400};
+    int64_t base = at("2024-06-01T00:00:00Z"), hour = 3600 * US_PER_S;
+    uint64_t seed = 77, moved = 0;
+
+    (void)state;
+    for (int i = 0; i < 2000; i++) {
+        int64_t interval = intervals_s[i % 5] * US_PER_S;
+        int64_t offset = random_below(&seed, 4 * hour) - 2 * hour;
+        double drift = (double)random_below(&seed, 401) - 200;
+        struct clock_model m;
+        int64_t t = base;
+
+        clock_init(&m);
+        for (int k = 0; k < 40; k++, t += 3 * hour) {
+            int64_t off = offset + (int64_t)(drift * 1e-6 * (double)(t - base));
+            struct clock_sample s = {t, t + off, 0, 0, false};
+            clock_take(&m, &s, NULL);
+        }
+        for (int k = 0; k < 20; k++) {
+            int64_t claim = interval_nearest(
+                NULL, t - random_below(&seed, 24 * hour) + offset, interval);
+            int64_t truth = base + (int64_t)((double)(claim - base - offset) /
+                                             (1 + drift * 1e-6));
+            struct clock_known known = {
+                .model = &m, .clock_us = TIME_NONE, .interval_us = interval};
+            struct time_evidence e = {t + 12 * hour, TIME_NONE, &known};
+            struct meter_claim c = {.us = claim, .dst = -1};
+            struct reconciled r = reconcile(e, c, 0, NULL);
+
+            moved += r.time_us != claim;
+            assert_true(r.time_us == claim || r.quality & QUALITY_TIME_SHIFTED);
+            assert_true(r.meter_time_us == claim);
+            assert_true(llabs(r.time_us - truth) <=
+                        (int64_t)r.uncertainty_ms * 1000 + 1000);
+            if (!(r.quality & (QUALITY_TIME_UNCERTAIN | QUALITY_TIME_SHIFTED)))
+                assert_true(2 * llabs(r.time_us - truth) < interval);
+        }
+    }
+    assert_true(moved > 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_error_below_half_the_interval_leaves_the_label),
+        cmocka_unit_test(an_error_above_it_moves_the_label_and_says_so),
+        cmocka_unit_test(history_is_timed_with_the_clock_it_was_made_by),
+        cmocka_unit_test(an_untrusted_clock_is_kept_and_not_used),
+        cmocka_unit_test(a_frame_that_shows_another_clock_is_in_doubt),
+        cmocka_unit_test(no_reading_crosses_an_edge_unmarked),
         cmocka_unit_test(the_network_is_believed_only_within_reason),
         cmocka_unit_test(without_a_claim_it_is_when_it_was_heard),
         cmocka_unit_test(a_plausible_claim_wins),
