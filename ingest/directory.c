@@ -11,6 +11,7 @@
 #include "server/base/err.h"
 #include "server/base/mem.h"
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <uthash.h>
 
@@ -33,12 +34,20 @@ struct word { /* an interned string */
     char text[];
 };
 
+struct named_codec {
+    UT_hash_handle hh;
+    struct tenant_codec *codec;
+    tenant_codec_drop_fn *drop;
+    char key[]; /* tenant, '/', name */
+};
+
 struct directory {
     struct node *nodes;
     uint32_t n, cap, unused, meters;
     struct index index[KEYS];
     uint8_t secret[crypto_shorthash_KEYBYTES];
     struct word *words;
+    struct named_codec *codecs;
     struct integration *integrations;
     uint32_t n_integrations;
     struct quotas *quotas;
@@ -306,6 +315,59 @@ const struct integration *directory_integrations(const struct directory *d,
     return d->integrations;
 }
 
+/* -- codecs ---------------------------------------------------------------- */
+
+enum { CODEC_KEY = 96 };
+
+static struct named_codec *codec_named(const struct directory *d,
+                                       int32_t tenant, const char *name,
+                                       char key[CODEC_KEY])
+{
+    struct named_codec *n = NULL;
+
+    snprintf(key, CODEC_KEY, "%d/%s", tenant, name);
+    HASH_FIND_STR(d->codecs, key, n);
+    return n;
+}
+
+void directory_put_codec(struct directory *d, int32_t tenant, const char *name,
+                         struct tenant_codec *c, tenant_codec_drop_fn *drop)
+{
+    char key[CODEC_KEY];
+    struct named_codec *n = codec_named(d, tenant, name, key);
+
+    if (n) {
+        n->drop(n->codec);
+    } else {
+        size_t size = strlen(key) + 1;
+        n = mem_alloc(sizeof(*n) + size);
+        memcpy(n->key, key, size);
+        HASH_ADD_STR(d->codecs, key, n);
+    }
+    n->codec = c;
+    n->drop = drop;
+}
+
+struct tenant_codec *directory_codec(const struct directory *d, int32_t tenant,
+                                     const char *name)
+{
+    char key[CODEC_KEY];
+    struct named_codec *n = codec_named(d, tenant, name, key);
+
+    return n ? n->codec : NULL;
+}
+
+static void codecs_free(struct directory *d)
+{
+    struct named_codec *n, *next;
+
+    HASH_ITER (hh, d->codecs, n, next) {
+        HASH_DEL(d->codecs, n);
+        n->drop(n->codec);
+        free(n);
+    }
+}
+
 /* -- the whole ------------------------------------------------------------- */
 
 struct directory *directory_new(void)
@@ -333,6 +395,7 @@ void directory_free(struct directory *d)
         HASH_DEL(d->words, w);
         free(w);
     }
+    codecs_free(d);
     integrations_free(d);
     quotas_free(d->quotas);
     free(d);

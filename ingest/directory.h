@@ -40,6 +40,11 @@ struct meter_entry {
     const char *zone;  /* IANA name, the meter's or its tenant's; interned */
 };
 
+/* Payload codecs of tenants, by name (server/pipeline/tenant_codec.h); counted
+ * elsewhere: `drop` gives up what was put. */
+struct tenant_codec;
+typedef void tenant_codec_drop_fn(struct tenant_codec *c);
+
 struct directory *directory_new(void);
 void directory_free(struct directory *d);
 
@@ -62,6 +67,12 @@ const struct integration *directory_integrations(const struct directory *d,
                                                  uint32_t *n);
 /* What each tenant may send; the directory's. */
 struct quotas *directory_quotas(const struct directory *d);
+/* Takes *c over; one of the same name is dropped. */
+void directory_put_codec(struct directory *d, int32_t tenant, const char *name,
+                         struct tenant_codec *c, tenant_codec_drop_fn *drop);
+/* NULL when unknown. Valid until the next put. */
+struct tenant_codec *directory_codec(const struct directory *d, int32_t tenant,
+                                     const char *name);
 bool directory_loaded(
     const struct directory *d); /* put_integrations was called */
 uint32_t directory_meters(const struct directory *d);

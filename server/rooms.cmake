@@ -18,7 +18,7 @@ room(codecs
           iec62056_21_words.c iec62056_21_line.c iec62056_21.c axdr.c dlms_link.c
           dlms_glo.c dlms_list.c dlms_event.c dlms_body.c dlms_push.c dlms_vectors.c vega_si11.c pulsar.c karat_928lw.c ts003.c
   USES base schema NEEDS PkgConfig::crypto)
-room(codecs/script SOURCES wire.c host.c script.c mapping_read.c mapping.c
+room(codecs/script SOURCES wire.c host.c script.c mapping_read.c mapping.c vectors.c
   USES base schema codecs)
 room(codecs/host SOURCES engine.c scripts.c sandbox.c USES base script
   NEEDS PkgConfig::jsc PkgConfig::seccomp)
@@ -41,8 +41,8 @@ room(ingest
 room(ingest/bridge SOURCES bridge.c broker.c USES base loop ingest NEEDS ${PAHO_MQTT})
 room(server/pipeline
   SOURCES feed.c stage.c capture.c backlog.c pipeline.c progress.c replay.c strangers.c
-          reconcile.c examine.c
-  USES ingest codecs timesvc schema store vault)
+          reconcile.c examine.c tenant_codec.c
+  USES ingest codecs script timesvc schema store vault)
 room(server/api
   SOURCES api.c rights.c auth.c limit.c fields.c run.c list.c password.c gate.c
           openapi.c login.c accounts.c audit.c tenants.c models.c
@@ -53,7 +53,8 @@ include(server/api/embed.cmake)
 room(server/cli
   SOURCES cli.c settings.c db.c table.c migrate_cmd.c tenant_cmd.c
           account_cmd.c audit_cmd.c
-          integration_cmd.c meter_cmd.c codecs_cmd.c decode_cmd.c decode_show.c
+          integration_cmd.c meter_cmd.c codecs_cmd.c codec_cmd.c
+          codec_diff.c decode_cmd.c decode_show.c
           decode_script.c trace_cmd.c
           replay_cmd.c ledger_cmd.c gaps_cmd.c quarantine_cmd.c secrets.c
           keys_cmd.c boot.c metrics.c serve.c

@@ -163,7 +163,8 @@ static struct wire_answer load(struct engine *e, const struct wire_request *q,
         buf_done(&plain);
     }
     if (!s)
-        return (struct wire_answer){WIRE_SYNTAX, buf_view(text)};
+        return (struct wire_answer){.status = WIRE_SYNTAX,
+                                    .text = buf_view(text)};
     for (size_t i = 0; i < ENGINE_SCRIPTS; i++)
         if (e->kept[i].used < place->used)
             place = &e->kept[i];
@@ -265,14 +266,14 @@ static struct wire_answer ask(struct run *r, const struct wire_request *q,
     buf_done(&question);
     JSValueRef v = call(r, "run", 3, args);
     if (!v || !take_text(r->c, v, text) || text->n == 0)
-        return (struct wire_answer){v ? WIRE_TOO_LARGE : WIRE_EXCEPTION,
-                                    STR("")};
+        return (struct wire_answer){.status =
+                                        v ? WIRE_TOO_LARGE : WIRE_EXCEPTION};
     struct str whole = buf_view(text);
     enum wire_status status = (enum wire_status)(*whole.p - '0');
     bool told = status == WIRE_OK || status == WIRE_EXCEPTION ||
                 status == WIRE_NO_FUNCTION;
-    return (struct wire_answer){told ? status : WIRE_BAD_RESULT,
-                                {whole.p + 1, whole.n - 1}};
+    return (struct wire_answer){.status = told ? status : WIRE_BAD_RESULT,
+                                .text = {whole.p + 1, whole.n - 1}};
 }
 
 /* It asked for module, exports or require, which are given only then: most
@@ -291,7 +292,8 @@ static bool wants_node(const struct buf *thrown)
 static struct wire_answer run(struct engine *e, struct kept *k,
                               const struct wire_request *q, struct buf *text)
 {
-    struct wire_answer a = {WIRE_EXCEPTION, STR("the engine gave up")};
+    struct wire_answer a = {.status = WIRE_EXCEPTION,
+                            .text = STR("the engine gave up")};
     struct run r = {0};
 
     if (context_open(e, &r, k->node, q->time_ms)) {
@@ -327,6 +329,7 @@ struct wire_answer engine_answer(struct engine *e, const struct wire_request *q,
     JSContextGroupClearExecutionTimeLimit(e->group);
     if (e->verdict != WIRE_OK)
         a = (struct wire_answer){.status = e->verdict};
+    a.cost_us = (uint32_t)(cpu_us() - e->began_us);
     return a;
 }
 

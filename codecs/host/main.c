@@ -45,7 +45,8 @@ static bool say(const struct wire_answer *a, struct buf *out)
 static void serve(struct engine *e)
 {
     struct buf in = {0}, out = {0}, text = {0};
-    struct wire_answer a = {WIRE_READY, STR("codec-host " HEADEND_VERSION)};
+    struct wire_answer a = {.status = WIRE_READY,
+                            .text = STR("codec-host " HEADEND_VERSION)};
     struct wire_request q;
 
     while (say(&a, &out) && !engine_worn(e) &&

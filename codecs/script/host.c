@@ -179,10 +179,10 @@ static enum host_end start(struct host *h, const char *program)
         return HOST_ABSENT;
     }
     enum host_end end = hear(h, START_MS, &ready);
-    if (end == HOST_ANSWERED)
+    if (end == HOST_ANSWERED || end == HOST_LOST)
         return end;
     log_error("codec-host did not start", "program=%s", program);
-    return end == HOST_LOST ? end : HOST_ABSENT;
+    return HOST_ABSENT;
 }
 
 enum host_end host_ask(struct host *h, const char *program, int wall_ms,

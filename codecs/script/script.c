@@ -15,10 +15,15 @@
 #include <unistd.h>
 
 enum { LOST_MAX = 4, CRASHED_MAX = 2 };
+/* A frame may compute for FREE_US; what is above is taken from what its script
+ * has to spare, which grows by a tenth of the time that passes. */
+enum { FREE_US = 10000, SPARE_MAX_US = 5000000, SPARE_SHARE = 10 };
 
+/* Scripts that were slow, or cost a host. */
 struct strikes {
     struct hash128 key;
     int kills;
+    int64_t spare_us, at_us; /* as of then */
 };
 
 struct scripts {
@@ -110,24 +115,65 @@ static void host_give(struct scripts *s, const struct host *h)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* Kills so far, and `more` to them. */
-static int strikes(struct scripts *s, const struct hash128 *key, int more)
+/* Under the lock. NULL: nothing is held against it, and `make` was not said. */
+static struct strikes *strikes_of(struct scripts *s, const struct hash128 *key,
+                                  bool make)
 {
-    uint32_t i = 0;
-    int kills = 0;
+    int64_t now_us = clock_mono(&clock_system);
+    struct strikes *found = NULL;
 
-    pthread_mutex_lock(&s->lock);
-    while (i < s->n_strikes &&
-           memcmp(&s->strikes[i].key, key, sizeof *key) != 0)
-        i++;
-    if (i == s->n_strikes && more) {
-        s->strikes = mem_grow(s->strikes, ++s->n_strikes, sizeof *s->strikes);
-        s->strikes[i] = (struct strikes){.key = *key};
+    for (uint32_t i = 0; i < s->n_strikes && !found; i++)
+        if (memcmp(&s->strikes[i].key, key, sizeof *key) == 0)
+            found = &s->strikes[i];
+    if (!found && make) {
+        s->strikes = mem_grow(s->strikes, s->n_strikes + 1, sizeof *s->strikes);
+        found = &s->strikes[s->n_strikes++];
+        *found = (struct strikes){*key, 0, SPARE_MAX_US, now_us};
     }
-    if (i < s->n_strikes)
-        kills = s->strikes[i].kills += more;
+    if (found) {
+        found->spare_us += (now_us - found->at_us) / SPARE_SHARE;
+        if (found->spare_us > SPARE_MAX_US)
+            found->spare_us = SPARE_MAX_US;
+        found->at_us = now_us;
+    }
+    return found;
+}
+
+/* One kill more; how many. */
+static int strike(struct scripts *s, const struct hash128 *key)
+{
+    pthread_mutex_lock(&s->lock);
+    int kills = ++strikes_of(s, key, true)->kills;
     pthread_mutex_unlock(&s->lock);
     return kills;
+}
+
+static void charge(struct scripts *s, const struct hash128 *key,
+                   uint32_t cost_us)
+{
+    if (cost_us <= FREE_US)
+        return;
+    pthread_mutex_lock(&s->lock);
+    strikes_of(s, key, true)->spare_us -= cost_us - FREE_US;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Why it is not run at all; NULL: it is. */
+static const char *barred(struct scripts *s, const struct hash128 *key)
+{
+    pthread_mutex_lock(&s->lock);
+    const struct strikes *k = strikes_of(s, key, false);
+    const char *why = !k ? NULL
+                      : k->kills >= SCRIPT_KILLS_MAX
+                          ? "the codec is quarantined: codec-host had to be"
+                            " replaced three times because of it; upload a"
+                            " corrected version"
+                      : k->spare_us < 0
+                          ? "the codec is too slow: its frames computed for"
+                            " more than 10 ms each, too often"
+                          : NULL;
+    pthread_mutex_unlock(&s->lock);
+    return why;
 }
 
 /* ---- one call ---- */
@@ -176,7 +222,7 @@ static enum host_end ask_again(struct scripts *s, struct host *h,
                 continue;
             return HOST_LOST;
         }
-        int kills = strikes(s, &c->key, 1);
+        int kills = strike(s, &c->key);
         log_warning("codec-host replaced", "reason=%s kills=%d",
                     end == HOST_HUNG  ? "hung"
                     : end == HOST_FAT ? "memory"
@@ -277,12 +323,10 @@ int script_run(struct scripts *s, const struct script_call *c, struct arena *a,
     if (c->source.n > SCRIPT_MAX || c->input.n > SCRIPT_RESULT_MAX ||
         c->vars.n > SCRIPT_RESULT_MAX)
         return fail(ret, ERR_FULL, STR("script over 1 MiB, or input too long"));
-    if (strikes(s, &c->key, 0) >= SCRIPT_KILLS_MAX) {
-        ret->quarantined = true;
-        return fail(ret, ERR_UNSUPPORTED,
-                    STR("the codec is quarantined: codec-host had to be"
-                        " replaced three times because of it; upload a"
-                        " corrected version"));
+    const char *why = barred(s, &c->key);
+    if (why) {
+        ret->barred = true;
+        return fail(ret, ERR_UNSUPPORTED, str_of(why));
     }
     struct host *h = host_take(s);
     enum host_end end = ask_again(s, h, c, &w);
@@ -297,5 +341,6 @@ int script_run(struct scripts *s, const struct script_call *c, struct arena *a,
     else
         err = fail(ret, ERR_AWAY, STR("codec-host answered out of turn"));
     host_give(s, h);
+    charge(s, &c->key, end == HOST_ANSWERED ? w.cost_us : 0);
     return err;
 }

@@ -7,8 +7,9 @@
  * may, or answers more than 256 KiB is stopped and its frame refused. A host
  * that does not answer within `wall_ms` is killed and replaced; so is one that
  * crashes. A script that cost three hosts is quarantined: refused without being
- * run for the life of this `scripts`. A host that ends through no fault of the
- * script is replaced and the question asked again.
+ * run for the life of this `scripts`; one whose frames compute for more than 10
+ * ms each is, beyond a burst, held to a tenth of the time. A host that ends
+ * through no fault of the script is replaced and the question asked again.
  */
 #pragma once
 
@@ -53,11 +54,11 @@ struct script_result {
     struct str warnings;
     struct str normalized; /* `data` of normalizeUplink, where asked for */
     struct str error;      /* on failure: what happened, for a person */
-    bool quarantined;      /* failed without being run: three kills before */
+    bool barred;           /* failed without being run: killed or slow before */
 };
 
 /* 0; ERR_FORMAT (syntax, exception, the script's own errors - then data may be
  * there too), ERR_FULL (time, memory, size), ERR_AWAY (no host can be had, or
- * it was lost twice), ERR_UNSUPPORTED (quarantined). ret->error is set. */
+ * it was lost twice), ERR_UNSUPPORTED (barred). ret->error is set. */
 int script_run(struct scripts *s, const struct script_call *c, struct arena *a,
                struct script_result *ret);

@@ -90,18 +90,23 @@ void wire_put_answer(struct buf *b, const struct wire_answer *a)
     size_t at = begin(b);
 
     buf_u8(b, (uint8_t)a->status);
+    buf_u32(b, a->cost_us);
     buf_str(b, a->text);
     end(b, at);
 }
 
 int wire_get_answer(struct str body, struct wire_answer *ret)
 {
-    if (body.n == 0)
+    struct bytes in = bytes_of(body.p, body.n);
+    enum wire_status status = (enum wire_status)bytes_u8(&in);
+    uint32_t cost_us = bytes_u32(&in);
+
+    if (in.ran_out)
         return ERR_SHORT;
-    if ((uint8_t)*body.p >= WIRE_STATUSES)
+    if (status >= WIRE_STATUSES)
         return ERR_FORMAT;
-    *ret = (struct wire_answer){(enum wire_status)(uint8_t)*body.p,
-                                {body.p + 1, body.n - 1}};
+    *ret = (struct wire_answer){
+        status, cost_us, {(const char *)in.p, bytes_left(&in)}};
     return 0;
 }
 

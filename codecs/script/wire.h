@@ -53,6 +53,7 @@ struct wire_request {
 
 struct wire_answer {
     enum wire_status status;
+    uint32_t cost_us; /* what it took to compute */
     struct str text;
 };
 

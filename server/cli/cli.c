@@ -74,7 +74,12 @@ static const struct cli_command commands[] = {
      " it. May be interrupted and called again."},
     {"keys seal", "", 0, 0, no_args, cmd_keys_seal,
      "Seal what an earlier version left in clear (serve does it too)."},
-    {"codecs list", "", 0, 0, no_args, cmd_codecs_list, "List codecs."},
+    {"codecs list", "", 0, 0, codecs_list_args, cmd_codecs_list,
+     "List codecs."},
+    {"codecs upload", "", 0, 0, codecs_upload_args, cmd_codecs_upload,
+     "Keep a version of a tenant's payload codec, once its vectors pass."},
+    {"codecs activate", "", 0, 0, codecs_activate_args, cmd_codecs_activate,
+     "Put a version of a tenant's payload codec in force."},
     {"codecs check", "", 0, 0, no_args, cmd_codecs_check,
      "Run every codec's test vectors on this machine."},
     {"codecs show", "NAME", 1, 1, no_args, cmd_codecs_show,
@@ -296,8 +301,8 @@ static bool wants_help(int argc, char **argv)
 static int load_codecs(const struct cli *c, const struct cli_command *k)
 {
     static int (*const users[])(struct cli *) = {
-        cmd_serve,  cmd_codecs_list,     cmd_codecs_check, cmd_codecs_show,
-        cmd_decode, cmd_quarantine_show, cmd_replay};
+        cmd_serve,       cmd_codecs_list, cmd_codecs_upload,   cmd_codecs_check,
+        cmd_codecs_show, cmd_decode,      cmd_quarantine_show, cmd_replay};
     const char *dir = "";
     uint32_t n;
 

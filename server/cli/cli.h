@@ -44,14 +44,14 @@ const char *cli_get(const struct cli *c, const struct cli_arg *args,
  * it. */
 int cli_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-extern const struct cli_arg no_args[], codecs_args[], migrate_args[],
-    tenant_add_args[], tenant_set_args[], list_args[], api_key_add_args[],
-    api_key_list_args[], account_add_args[], account_list_args[],
-    audit_verify_args[], audit_list_args[], integration_args[],
-    integration_list_args[], integration_name_args[], meter_add_args[],
-    meter_import_args[], meter_list_args[], trace_args[], replay_args[],
-    ledger_args[], gaps_args[], quarantine_list_args[], config_args[],
-    decode_args[], keys_rotate_args[];
+extern const struct cli_arg no_args[], codecs_list_args[], codecs_upload_args[],
+    codecs_activate_args[], migrate_args[], tenant_add_args[],
+    tenant_set_args[], list_args[], api_key_add_args[], api_key_list_args[],
+    account_add_args[], account_list_args[], audit_verify_args[],
+    audit_list_args[], integration_args[], integration_list_args[],
+    integration_name_args[], meter_add_args[], meter_import_args[],
+    meter_list_args[], trace_args[], replay_args[], ledger_args[], gaps_args[],
+    quarantine_list_args[], config_args[], decode_args[], keys_rotate_args[];
 int cmd_serve(struct cli *c);
 int cmd_bridge(struct cli *c);
 int cmd_migrate(struct cli *c);
@@ -81,6 +81,10 @@ int cmd_keys_init(struct cli *c);
 int cmd_keys_rotate(struct cli *c);
 int cmd_keys_seal(struct cli *c);
 int cmd_codecs_list(struct cli *c);
+int cmd_codecs_upload(struct cli *c);
+int cmd_codecs_activate(struct cli *c);
+/* `codecs list --tenant`. */
+int codecs_of_tenant(struct cli *c, const char *tenant_name, bool json);
 int cmd_codecs_check(struct cli *c);
 int cmd_codecs_show(struct cli *c);
 int cmd_decode(struct cli *c);

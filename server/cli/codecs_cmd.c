@@ -6,7 +6,10 @@
 #include "server/cli/cli.h"
 #include <stdio.h>
 
-const struct cli_arg codecs_args[] = {{0}};
+const struct cli_arg codecs_list_args[] = {
+    {"tenant", "NAME", false, "the tenant's own payload codecs instead"},
+    {"json", NULL, false, "print JSON, with --tenant"},
+    {0}};
 
 static int vectors(const struct codec *c)
 {
@@ -34,7 +37,11 @@ static int print_refused(void)
 
 int cmd_codecs_list(struct cli *c)
 {
-    (void)c;
+    const char *tenant = cli_get(c, codecs_list_args, "tenant");
+
+    if (tenant)
+        return codecs_of_tenant(c, tenant,
+                                cli_get(c, codecs_list_args, "json") != NULL);
     for (const struct codec *const *k = codec_list(); *k; k++)
         printf("%-16s v%-3u %3d vectors  %-10s %s\n", (*k)->name, (*k)->version,
                vectors(*k), codec_origin(*k), (*k)->title);

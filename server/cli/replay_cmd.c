@@ -4,6 +4,7 @@
  */
 #include "ingest/directory.h"
 #include "server/cli/boot.h"
+#include "server/cli/replay.h"
 #include "server/cli/secrets.h"
 #include "server/pipeline/feed.h"
 #include "server/pipeline/replay.h"
@@ -18,6 +19,9 @@ const struct cli_arg replay_args[] = {
     {"codec", "CODEC", false, "those of meters whose model names this codec"},
     {"from", "TIME", false, "those that arrived from this time on"},
     {"to", "TIME", false, "those that arrived before"},
+    {"version", "N|newest", false,
+     "with --codec and --dry-run: how this version of the tenant's payload"
+     " codec differs from the one in force, over the frames it has decoded"},
     {"all", NULL, false, "all of the tenant's"},
     {"dry-run", NULL, false, "show what would become of them, change nothing"},
     {0}};
@@ -28,6 +32,7 @@ struct replay_run {
     struct store_writer *writer;
     struct directory *directory;
     struct vault *vault;
+    struct scripts *scripts;
     struct feed *feed;
     struct boot *boot;
     struct replay *replay;
@@ -125,6 +130,8 @@ static int run(struct replay_run *x, const struct settings *s)
     if (!(x->vault = secrets_vault(s, false)))
         return 1;
     uv_loop_init(&x->loop);
+    x->scripts = scripts_new(&(struct scripts_options){
+        s->codecs_host, (int)s->codecs_hosts, (int)s->codecs_wall_ms});
     x->directory = directory_new();
     pg_pool_new(&x->loop, &o, &x->pool);
     x->writer = store_writer_new(
@@ -132,7 +139,7 @@ static int run(struct replay_run *x, const struct settings *s)
         s->dedup_window_s, &(struct store_writer_events){on_up, on_down, x});
     x->o.codec_ids = x->codec_ids;
     x->feed = feed_new(&x->loop, x->pool, x->directory, x->vault,
-                       s->keys_master_file, on_loaded, x);
+                       s->keys_master_file, x->scripts, on_loaded, x);
     x->boot = boot_start(&x->loop, x->pool, NULL, s->dedup_window_s,
                          x->codec_ids, on_booted, x);
     uv_run(&x->loop, UV_RUN_DEFAULT);
@@ -142,6 +149,7 @@ static int run(struct replay_run *x, const struct settings *s)
     uv_run(&x->loop, UV_RUN_DEFAULT); /* closing handles */
     uv_loop_close(&x->loop);
     directory_free(x->directory);
+    scripts_free(x->scripts);
     vault_free(x->vault);
     return x->status;
 }
@@ -163,6 +171,10 @@ int cmd_replay(struct cli *c)
     x.o.frame_id = frame ? strtoll(frame, &end, 10) : 0;
     if (frame && (*end || x.o.frame_id <= 0))
         return cli_fail("--frame %s: a frame id is a number", frame);
+    const char *version = cli_get(c, replay_args, "version");
+    if (version && (!x.o.codec || !x.o.dry_run))
+        return cli_fail("--version shows what it would change: add --codec NAME"
+                        " --dry-run; then headend codecs activate");
     if (!frame && !x.o.reason && !x.o.serial && !x.o.codec && !x.o.from &&
         !x.o.to && !cli_get(c, replay_args, "all"))
         return cli_fail("say which: --frame ID, --reason, --serial, --codec, "
@@ -172,6 +184,11 @@ int cmd_replay(struct cli *c)
     if (!pq)
         return 1;
     x.o.tenant_id = db_tenant_named(pq, cli_get(c, replay_args, "tenant"));
+    if (version && x.o.tenant_id >= 0)
+        x.status = codec_diff(c, pq, x.o.tenant_id, x.o.codec,
+                              strcmp(version, "newest") ? version : NULL);
     PQfinish(pq);
+    if (version)
+        return x.status;
     return x.o.tenant_id < 0 ? 1 : run(&x, &c->settings);
 }

@@ -46,6 +46,7 @@ struct server {
     struct journal *journal;
     struct directory *directory;
     struct vault *vault;
+    struct scripts *scripts;
     struct pg_pool *pool;
     struct store_watch *watch;
     struct feed *feed;
@@ -423,6 +424,8 @@ static void open_database(struct server *v)
                                   v};
 
     v->directory = directory_new();
+    v->scripts = scripts_new(&(struct scripts_options){
+        s->codecs_host, (int)s->codecs_hosts, (int)s->codecs_wall_ms});
     pg_pool_new(&v->loop, &o, &v->pool);
     v->pipeline = pipeline_new(&v->loop, v->journal, v->directory, &po);
     v->progress = progress_new(&v->loop, v->journal, v->pipeline, v->books);
@@ -433,7 +436,7 @@ static void open_database(struct server *v)
                                     s->dedup_window_s, v->codec_ids, v->books,
                                     v->pool, v->directory, v->pipeline});
     v->feed = feed_new(&v->loop, v->pool, v->directory, v->vault,
-                       s->keys_master_file, on_loaded, v);
+                       s->keys_master_file, v->scripts, on_loaded, v);
     v->watch = store_watch_new(&v->loop, s->database_url, s->database_role,
                                (int)s->database_connect_s, on_changed, v);
     v->boot = boot_start(&v->loop, v->pool, v->journal, s->dedup_window_s,
@@ -459,6 +462,7 @@ static void free_rooms(struct server *v)
     boot_free(v->boot);
     uv_run(&v->loop, UV_RUN_DEFAULT); /* handles that close by themselves */
     directory_free(v->directory);
+    scripts_free(v->scripts);
     vault_free(v->vault);
     admit_keep_books(NULL);
     ledger_free(v->books);

@@ -9,6 +9,7 @@
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/loop/loop.h"
+#include "server/pipeline/tenant_codec.h"
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +30,8 @@ struct feed {
     void (*loaded)(void *);
     void *arg;
     struct ticker *soon;
-    struct mark meters;
+    struct scripts *scripts;
+    struct mark meters, codecs;
     uint64_t began; /* `since` of the last round */
     uint32_t news;  /* rows that it brought */
     int step;
@@ -160,7 +162,30 @@ static char *password_of(struct feed *f, const PGresult *res, int row,
     return password;
 }
 
-/* ---- meters and integrations ---- */
+/* ---- codecs, meters and integrations ---- */
+
+static void codec_row(void *arg, const PGresult *res, int row)
+{
+    struct feed *f = arg;
+    int32_t tenant = atoi(PQgetvalue(res, row, 0));
+    const char *name = PQgetvalue(res, row, 1);
+    uint32_t version = (uint32_t)atoi(PQgetvalue(res, row, 2));
+    const struct tenant_codec *known =
+        directory_codec(f->directory, tenant, name);
+
+    snprintf(f->codecs.upto, sizeof f->codecs.upto, "%s",
+             PQgetvalue(res, row, 6));
+    if (known && tenant_codec_face(known)->version == version)
+        return;
+    directory_put_codec(f->directory, tenant, name,
+                        tenant_codec_new(f->scripts, tenant, name, version,
+                                         (int16_t)atoi(PQgetvalue(res, row, 3)),
+                                         str_of(PQgetvalue(res, row, 4)),
+                                         str_of(PQgetvalue(res, row, 5))),
+                        tenant_codec_unref);
+    log_info("codec in force", "tenant=%d codec=%s version=%u", tenant, name,
+             version);
+}
 
 static void meter_row(void *arg, const PGresult *res, int row)
 {
@@ -244,6 +269,9 @@ static const struct feed_step {
 } steps[] = {
     {"SELECT tenant_id, key_no, master, sealed FROM directory_tenant_keys()", 0,
      tenant_key_row},
+    {"SELECT tenant_id, name, version, codec_version_id, script, mapping, upto"
+     " FROM directory_codecs($1::xid8)",
+     offsetof(struct feed, codecs), codec_row},
     {"SELECT tenant_id, meter_id, coalesce(dev_eui, ''), serial, codec,"
      " timezone, removed, upto FROM directory_meters($1::xid8)",
      offsetof(struct feed, meters), meter_row},
@@ -387,8 +415,8 @@ static void round_start(void *arg)
 
 struct feed *feed_new(uv_loop_t *loop, struct pg_pool *pool,
                       struct directory *d, struct vault *v,
-                      const char *master_file, void (*loaded)(void *),
-                      void *arg)
+                      const char *master_file, struct scripts *scripts,
+                      void (*loaded)(void *), void *arg)
 {
     struct feed *f = mem_alloc(sizeof *f);
     *f = (struct feed){.loop = loop,
@@ -398,7 +426,9 @@ struct feed *feed_new(uv_loop_t *loop, struct pg_pool *pool,
                        .master_file = master_file,
                        .loaded = loaded,
                        .arg = arg,
-                       .meters = {.since = "0"}};
+                       .scripts = scripts,
+                       .meters = {.since = "0"},
+                       .codecs = {.since = "0"}};
     f->soon = ticker_new(loop, round_start, f);
     return f;
 }

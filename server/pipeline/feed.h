@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "codecs/script/script.h"
 #include "ingest/directory.h"
 #include "server/store/pg.h"
 #include "server/vault/vault.h"
@@ -11,12 +12,13 @@
 struct feed; /* opaque */
 
 /* The vault gets the tenants' keys; its master keys are read from master_file
- * again when one is missing. `loaded` runs after each completed round that
- * brought something new, and after the first one. */
+ * again when one is missing. `scripts` runs tenants' codecs. `loaded` runs
+ * after each completed round that brought something new, and after the first
+ * one. */
 struct feed *feed_new(uv_loop_t *loop, struct pg_pool *pool,
                       struct directory *d, struct vault *v,
-                      const char *master_file, void (*loaded)(void *),
-                      void *arg);
+                      const char *master_file, struct scripts *scripts,
+                      void (*loaded)(void *), void *arg);
 /* What the last round brought, inside `loaded`: how many rows of meters, and
  * since which xid8 they may have changed. */
 uint32_t feed_news(const struct feed *f, uint64_t *since);

@@ -75,16 +75,23 @@ void stage_parse(struct stage_item *it, struct arena *a, struct str record,
 /* ---- resolve ---- */
 
 static void take_meter(struct stage_item *it, struct arena *a,
-                       const struct meter_entry *m,
+                       const struct directory *d, const struct meter_entry *m,
                        const int16_t codec_ids[STAGE_CODECS])
 {
     const struct codec *codec = codec_find(str_of(m->codec));
+    struct tenant_codec *script =
+        codec ? NULL : directory_codec(d, m->tenant_id, m->codec);
+
     it->frame.tenant_id = m->tenant_id;
     it->meter = (struct stage_meter){.meter_id = m->meter_id,
                                      .codec = codec,
                                      .zone = zone_find(str_of(m->zone)),
                                      .serial = arena_str(a, m->serial)};
-    if (!codec)
+    if (script) {
+        it->meter.script = tenant_codec_ref(script);
+        it->meter.codec = tenant_codec_face(script);
+        it->meter.codec_version_id = tenant_codec_version_id(script);
+    } else if (!codec)
         refuse(
             it, FATE_QUARANTINED, "unknown_codec",
             arena_printf(a, "the meter's model names codec \"%s\"", m->codec));
@@ -113,7 +120,7 @@ void stage_resolve(struct stage_item *it, struct arena *a,
             directory_by_serial(d, it->frame.tenant_id, it->frame.identity, &m);
     }
     if (m)
-        take_meter(it, a, m, codec_ids);
+        take_meter(it, a, d, m, codec_ids);
     else
         refuse(it, FATE_QUARANTINED,
                err == ERR_CONFLICT ? "ambiguous_meter" : "unknown_meter", who);
@@ -237,10 +244,16 @@ static void decode(struct stage_item *it, struct arena *keep,
     const struct codec *c = it->meter.codec;
     struct codec_input in = {.payload = payload_of(it),
                              .port = it->is_uplink ? it->uplink.port : 0};
-    int err = codec_decode(c, &in, scratch, d);
+    const char *reason = "decode_failed";
+    uint32_t ignored = 0;
+    int err = it->meter.script
+                  ? tenant_codec_decode(it->meter.script, &in,
+                                        heard_us(evidence_of(it), &ignored),
+                                        scratch, d, &reason)
+                  : codec_decode(c, &in, scratch, d);
 
     if (err < 0) {
-        refuse(it, FATE_QUARANTINED, "decode_failed",
+        refuse(it, FATE_QUARANTINED, reason,
                arena_printf(keep, "codec %s v%u: %s, at byte %u (%s)", c->name,
                             c->version, d->error ? d->error : err_text(err),
                             d->error_offset, err_name(err)));
@@ -268,6 +281,12 @@ void stage_decode(struct stage_item *it, struct arena *keep,
     if (!it->fate && !nothing_to_decode(it))
         decode(it, keep, scratch, &d, &captured, &stranger);
     frame_facts(it, &row);
+    if (it->meter.script) {
+        row.codec = arena_str(keep, str_of(row.codec)).p;
+        tenant_codec_unref(it->meter.script);
+        it->meter.script = NULL;
+        it->meter.codec = NULL;
+    }
     frame_key(it, scratch, &row);
     row.fate = it->fate ? it->fate : FATE_STORED;
     row.reason = it->reason;

@@ -11,15 +11,17 @@
 #include "codecs/registry.h"
 #include "ingest/directory.h"
 #include "ingest/uplink.h"
+#include "server/pipeline/tenant_codec.h"
 #include "server/store/batch.h"
 #include "timesvc/zone.h"
 
 /* Numbers of codec_version, by position in codec_list(). */
 enum { STAGE_CODECS = CODECS_MAX };
 
-struct stage_meter {  /* copied out of the directory */
-    int32_t meter_id; /* 0: unknown */
-    const struct codec *codec;
+struct stage_meter {             /* copied out of the directory */
+    int32_t meter_id;            /* 0: unknown */
+    const struct codec *codec;   /* until stage_decode */
+    struct tenant_codec *script; /* counted until stage_decode; NULL: none */
     int16_t codec_version_id;
     const struct zone *zone;
     struct str serial;
@@ -52,7 +54,8 @@ void stage_resolve(struct stage_item *it, struct arena *a,
                    const struct directory *d,
                    const int16_t codec_ids[STAGE_CODECS]);
 
-/* Adds the frame, its captures and events to the batch. `keep` holds what the
- * batch refers to until its seal; `scratch` is reset for every frame. */
+/* Once after each stage_resolve, on a thread that may wait for a script. Adds
+ * the frame, its captures and events to the batch. `keep` holds what the batch
+ * refers to until its seal; `scratch` is reset for every frame. */
 void stage_decode(struct stage_item *it, struct arena *keep,
                   struct arena *scratch, struct store_batch *batch);

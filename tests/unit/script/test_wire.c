@@ -58,7 +58,7 @@ static void an_answer_of_an_unknown_kind_is_refused(void **state)
 
     (void)state;
     assert_string_equal(err_name(wire_get_answer(STR(""), &got)), "ERR_SHORT");
-    assert_string_equal(err_name(wire_get_answer(STR("\xff"), &got)),
+    assert_string_equal(err_name(wire_get_answer(STR("\xff\0\0\0\0"), &got)),
                         "ERR_FORMAT");
 }
 
