@@ -162,11 +162,11 @@ static void a_flipped_bit_anywhere_costs_one_record_and_is_shown(void **state)
         x ^= x << 5;
         if (at == starts[RECORDS] + RECORD_HEAD)
             at = copy; /* zeros in between */
-        if (!head && x % 8 != 0)
+        if (!head && x % 16 != 0)
             continue;
-        image[at] ^= (uint8_t)(1u << (x / 8 % 8));
+        image[at] ^= (uint8_t)(1u << (x / 16 % 8));
         segment_store(0, image, MIB);
-        image[at] ^= (uint8_t)(1u << (x / 8 % 8));
+        image[at] ^= (uint8_t)(1u << (x / 16 % 8));
         assert_costs_its_record(at);
     }
     free(image);
