@@ -46,7 +46,7 @@ room(server/pipeline
 room(server/api
   SOURCES api.c rights.c auth.c limit.c fields.c run.c list.c password.c gate.c
           openapi.c login.c accounts.c audit.c tenants.c models.c
-          meters.c points.c events.c readings.c
+          meters.c points.c events.c feed.c readings.c
           frames.c ledger.c gaps.c quarantine.c health.c
   USES http schema store NEEDS PkgConfig::sodium)
 include(server/api/embed.cmake)

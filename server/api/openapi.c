@@ -142,6 +142,8 @@ static void put_answer(struct buf *b, const struct endpoint *e)
                    "\"$ref\":\"#/components/schemas/%s\"}},"
                    "\"next\":{\"type\":[\"string\",\"null\"]}}}}}",
                    e->list, e->list, e->answer);
+    else if (e->flags & ENDPOINT_STREAM)
+        buf_z(b, ",\"content\":{\"text/event-stream\":{}}");
     else if (e->answer)
         buf_printf(b,
                    ",\"content\":{\"application/json\":{\"schema\":{"

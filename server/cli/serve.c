@@ -126,13 +126,17 @@ static void maintained(void *arg, const struct pg_outcome *o)
 static void on_maintain(void *arg)
 {
     struct server *v = arg;
+    char longest[24];
+
+    snprintf(longest, sizeof longest, "%lld", (long long)v->s->session_most_s);
     pg_call(v->pool, &(struct pg_call){
                          .tenant_id = PG_NO_TENANT,
                          .write = true,
                          .sql = "SELECT maintain(($1 || ' s')::interval),"
-                                " expire_frames()",
-                         .n = 1,
-                         .values = {v->window},
+                                " expire_frames(), expire_people($2::int),"
+                                " feed_expire()",
+                         .n = 2,
+                         .values = {v->window, longest},
                          .done = maintained,
                      });
 }

@@ -42,7 +42,8 @@ void http_route(struct http *h, const char *method, const char *pattern,
 /* Cuts idle connections, lets answers finish (at most grace_ms), then done. */
 void http_stop(struct http *h, uint64_t grace_ms, void (*done)(void *),
                void *arg);
-void http_free(struct http *h); /* after done */
+bool http_stopping(const struct http *h); /* streams without end: end now */
+void http_free(struct http *h);           /* after done */
 
 /* All slices live as long as the request: until it is over for the client and
  * the handler has answered, whichever is later; so a handler's own state may

@@ -65,7 +65,6 @@ void request_gone(struct http_request *r);
 
 /* What a request needs of its server (http.c). */
 void http_wake(struct http *h); /* run libmicrohttpd soon */
-bool http_stopping(const struct http *h);
 int64_t http_body_max(const struct http *h);
 const struct route *http_routes(const struct http *h);
 /* Its handler was called (1), or it is over (-1). */

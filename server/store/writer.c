@@ -1,6 +1,6 @@
 /*
- * writer.c - two COPY streams into temporary tables, one call of store_batch()
- * and one of count_frames(), all in one implicit transaction:
+ * writer.c - two COPY streams into temporary tables, one call of store_batch(),
+ * count_frames() and feed_batch() each, all in one implicit transaction:
  * store_write -> on_input (copies, then results) -> write_finish.
  */
 #include "server/base/mem.h"
@@ -312,6 +312,7 @@ void store_write(struct store_writer *w, const struct store_batch *b,
         buf_printf(&sql, "%d,%lld)", journal, (long long)to);
     else
         buf_z(&sql, "NULL,0)");
+    buf_z(&sql, ";SELECT FROM feed_batch()");
     buf_u8(&sql, 0);
     send_sql(w, (const char *)sql.p);
     buf_done(&sql);

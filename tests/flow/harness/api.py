@@ -25,6 +25,7 @@ class Operation:
         body = about.get("requestBody")
         self.body = body and body["content"]["application/json"]["schema"]
         self.responses = about["responses"]
+        self.stream = "text/event-stream" in str(self.responses)
 
     def resolved(self, node):
         while "$ref" in node:
