@@ -231,18 +231,24 @@ static const char *reading_bytes(const struct job *j, uint32_t i,
     }
     if (end > s.n)
         end = s.n;
-    size_t size = is_text(s) ? 2 * SHOWN : SHOWN, n = end - m->offset;
-    s = (struct str){s.p + m->offset, n < size ? n : size};
-    if (is_text(j->in.payload))
-        snprintf(out, 2 * SHOWN + 1, "%.*s",
-                 (int)strcspn(s.p, "\r\n") < (int)s.n
-                     ? (int)strcspn(s.p, "\r\n")
-                     : (int)s.n,
-                 s.p);
-    else
-        hex_encode(s.p, s.n, out);
-    if (n > size)
-        strcat(out, "+");
+    const char *at = s.p + m->offset;
+    size_t n = end - m->offset, used = 0;
+    if (is_text(s)) {
+        while (used < n && used < 2 * SHOWN && at[used] != '\r' &&
+               at[used] != '\n') {
+            bool printable = at[used] >= ' ' && at[used] <= '~';
+            out[used] = printable ? at[used] : '.';
+            used++;
+        }
+        if (n > 2 * SHOWN && used == 2 * SHOWN)
+            out[used++] = '+';
+    } else {
+        hex_encode(at, n < SHOWN ? n : SHOWN, out);
+        used = strlen(out);
+        if (n > SHOWN)
+            out[used++] = '+';
+    }
+    out[used] = 0;
     return out;
 }
 

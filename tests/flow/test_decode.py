@@ -38,6 +38,17 @@ def test_table_shows_register_value_and_place():
     assert re.search(r" 15 +0413181e0000 +volume +7\.704 +m3 +8-0:1\.0\.0", done.stdout)
 
 
+def test_table_shows_the_bytes_and_never_control_characters():
+    telegram = ("/LGZ4ZMF\r\n\r\nC.1.0(12\x1b[31m3)\r\n"
+                "1.8.0(00012.3*kWh)\r\n!\r\n").encode().hex()
+    done = decode(telegram, "--codec", "iec62056-21")
+    assert done.returncode == 0
+    assert re.search(r"^ +18  12\.\[31m3\) +text", done.stdout, re.M)
+    assert re.search(r"^ +35  00012\.3\*kWh\) +energy +12\.3 kWh +1-0:1\.8\.0",
+                     done.stdout, re.M)
+    assert "\x1b" not in done.stdout
+
+
 def test_kind_is_recognised():
     assert "wmbus" in decode(CLEAR).stdout
     assert "heo-json" in decode('{"t":"hello"}', "--text").stdout
