@@ -16,7 +16,7 @@
 #include "schema/quantity.h"
 #include "server/base/arena.h"
 
-#define CODEC_ABI 1u
+#define CODEC_ABI 2u
 
 /* Most measurements and rows that one frame may hold. */
 enum {
@@ -102,6 +102,11 @@ struct decoded_event {
     struct str detail; /* raw value or text; may be empty */
 };
 
+/* What a frame lacked, or what it was given and did not fit: with another key,
+ * with another record list it may decode. A frame that decodes and wants a key
+ * has an authentication code that nobody has checked. */
+enum decoded_wants { WANTS_NOTHING, WANTS_KEY, WANTS_FORMAT };
+
 struct decoded {
     struct arena *arena; /* set by the caller; everything below lives there */
     enum medium medium;
@@ -110,12 +115,17 @@ struct decoded {
     int version;       /* of the device, as its header says; -1: not said */
     int device_type;   /* EN 13757-3 byte behind `medium`; -1: not said */
     struct str format; /* DIBs and VIBs of a full wireless frame: what a later
-                          compact frame leaves out; empty: nothing to learn */
+                          compact frame leaves out; empty: nothing to learn.
+                          With WANTS_FORMAT: the signature of the missing one,
+                          two bytes, low byte first */
     struct meter_time clock; /* the meter's clock when it sent this frame */
     int64_t sequence; /* the meter's own number of this frame; -1: none */
     /* Counter of an encrypted frame, which rises under one key: an older one is
      * a replay (DLMS invocation counter, M-Bus message counter). -1: none. */
     int64_t security_counter;
+    enum decoded_wants wants;
+    bool status; /* it tells its whole state: its EVENT_START without a time of
+                    their own last until a frame comes without them */
     struct decoded_row *rows;
     uint32_t n_rows, cap_rows;
     struct measurement *measurements;

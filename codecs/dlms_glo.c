@@ -98,6 +98,7 @@ int dlms_open(struct decoded *d, const struct codec_input *in, struct str apdu,
     if (r < 0)
         return r;
     bool encrypted = g.sc & SC_ENCRYPTED;
+    d->wants = WANTS_KEY;
     if (!in->key && encrypted)
         return decoded_fail(d, ERR_UNKNOWN,
                             "DLMS: ciphered, and the meter has no key", offset);
@@ -119,5 +120,7 @@ int dlms_open(struct decoded *d, const struct codec_input *in, struct str apdu,
         .guessed = encrypted && !auth_key,
         .unchecked = g.tag && !auth_key,
     };
+    if (auth_key || !g.tag)
+        d->wants = WANTS_NOTHING;
     return 0;
 }

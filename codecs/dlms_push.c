@@ -137,10 +137,12 @@ static int ciphered(struct push *p, struct str apdu, size_t offset)
         p->d->manufacturer = maker;
     p->d->sequence = p->d->security_counter = o.counter;
     r = inside(p, o.content, offset);
-    if (r == ERR_DAMAGED || (r < 0 && o.guessed && r != ERR_FULL))
+    if (r == ERR_DAMAGED || (r < 0 && o.guessed && r != ERR_FULL)) {
+        p->d->wants = WANTS_KEY;
         return decoded_fail(p->d, ERR_DAMAGED,
                             "DLMS: no notification inside; another key?",
                             offset);
+    }
     if (r < 0) /* offsets inside the content mean nothing outside */
         return decoded_fail(p->d, r, p->d->error, offset);
     /* the title is no number that a person reads on the meter: a text */

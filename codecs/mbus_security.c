@@ -109,6 +109,11 @@ static int derive(const struct mbus_telegram *t, const struct mbus_header *h,
     return mbus_aes_cmac(t->in->key, in, sizeof(in), key);
 }
 
+static int64_t counter_of(const uint8_t *p)
+{
+    return (int64_t)p[3] << 24 | p[2] << 16 | p[1] << 8 | p[0];
+}
+
 /* Without a key, or without a MAC, there is nothing to compare. */
 static int check_mac(struct mbus_telegram *t, const struct mbus_header *h)
 {
@@ -117,7 +122,10 @@ static int check_mac(struct mbus_telegram *t, const struct mbus_header *h)
     size_t n = 0;
     int r;
 
-    if (!a->has_mac || !t->in->key)
+    if (!a->has_mac)
+        return 0;
+    t->d->wants = WANTS_KEY;
+    if (!t->in->key)
         return 0;
     if (!a->has_counter)
         return fail(t, ERR_UNSUPPORTED,
@@ -137,11 +145,14 @@ static int check_mac(struct mbus_telegram *t, const struct mbus_header *h)
         return fail(t, r, "libcrypto failed", a->end);
     for (size_t i = 0; i < a->mac_size; i++)
         diff |= (uint8_t)(mac[i] ^ a->mac[i]);
-    return diff == 0 ? 0
-                     : fail(t, ERR_DAMAGED,
-                            "EN 13757-7 AFL: MAC does not fit (wrong key, or "
-                            "changed on the way)",
-                            a->end);
+    if (diff)
+        return fail(t, ERR_DAMAGED,
+                    "EN 13757-7 AFL: MAC does not fit (wrong key, or changed "
+                    "on the way)",
+                    a->end);
+    t->d->wants = WANTS_NOTHING;
+    t->d->security_counter = counter_of(a->counter);
+    return 0;
 }
 
 static int decrypt(const struct mbus_telegram *t, const struct mbus_header *h,
@@ -198,6 +209,7 @@ static int open_blocks(struct mbus_telegram *t, struct mbus_header *h, int mode)
     if (n > left)
         return fail(t, ERR_SHORT,
                     "EN 13757-7: fewer encrypted blocks than announced", t->n);
+    t->d->wants = WANTS_KEY;
     return t->in->key
                ? fail(t, ERR_DAMAGED,
                       "EN 13757-7: the key does not fit (no 2F 2F behind it)",
@@ -272,6 +284,7 @@ static int open_ccm(struct mbus_telegram *t, struct mbus_header *h)
         r = clear ? decrypt_ccm(t, h, &c, tag, clear) : ERR_FULL;
         if (r == 0) {
             memcpy(t->p + h->content, clear, left - tag_size);
+            t->d->security_counter = counter_of(c.counter);
             t->n = tag;
             return 0;
         }
@@ -283,6 +296,7 @@ static int open_ccm(struct mbus_telegram *t, struct mbus_header *h)
         return 0;
     if (left < tag_size)
         return fail(t, ERR_SHORT, "EN 13757-7 mode 10: no tag", t->n);
+    t->d->wants = WANTS_KEY;
     return t->in->key
                ? fail(t, ERR_DAMAGED,
                       "EN 13757-7 mode 10: the tag does not fit (wrong key, or "

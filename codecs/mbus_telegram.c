@@ -147,11 +147,15 @@ static int decode_compact(struct mbus_telegram *t, const struct mbus_header *h)
         return fail(t, ERR_SHORT, "EN 13757-3 compact frame: no signature",
                     t->n);
     struct str list = mbus_format_find(t->in, signature);
-    if (list.n == 0)
+    if (list.n == 0) {
+        t->d->wants = WANTS_FORMAT;
+        t->d->format =
+            arena_str(t->d->arena, (struct str){(char *)t->p + h->content, 2});
         return fail(t, ERR_UNKNOWN,
                     "EN 13757-3 compact frame: no full frame has taught this "
                     "record list yet",
                     h->content);
+    }
     int r = mbus_format_crc(list, view(t), from, &found);
     if (r < 0 || crc != found)
         return fail(t, r < 0 ? r : ERR_DAMAGED,
@@ -385,6 +389,7 @@ int mbus_telegram(struct mbus_telegram *t, size_t at)
         return r;
     if ((r = mbus_status(t->d, h.status)) < 0)
         return r;
+    t->d->status = row->header != NO_HEADER;
     r = mbus_open(t, &h);
     if (r < 0 && h.reserved)
         show_clear(t, row, &h);

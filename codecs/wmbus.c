@@ -204,6 +204,7 @@ static int open_session(struct mbus_telegram *t, size_t cc, size_t session)
     t->unprotected = plain;
     if (plain)
         return 0;
+    t->d->wants = WANTS_KEY;
     return t->in->key
                ? fail(t->d, ERR_DAMAGED,
                       "EN 13757-4 ELL: the key does not fit (payload CRC)", at)

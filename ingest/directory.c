@@ -48,6 +48,7 @@ struct directory {
     uint8_t secret[crypto_shorthash_KEYBYTES];
     struct word *words;
     struct named_codec *codecs;
+    struct keyrings *keys;
     struct integration *integrations;
     uint32_t n_integrations;
     struct quotas *quotas;
@@ -375,6 +376,7 @@ struct directory *directory_new(void)
     struct directory *d = mem_alloc(sizeof(*d));
 
     d->unused = NOWHERE;
+    d->keys = keyrings_new();
     d->quotas = quotas_new(&clock_system);
     crypto_shorthash_keygen(d->secret);
     return d;
@@ -397,6 +399,7 @@ void directory_free(struct directory *d)
     }
     codecs_free(d);
     integrations_free(d);
+    keyrings_free(d->keys);
     quotas_free(d->quotas);
     free(d);
 }
@@ -404,6 +407,11 @@ void directory_free(struct directory *d)
 struct quotas *directory_quotas(const struct directory *d)
 {
     return d->quotas;
+}
+
+struct keyrings *directory_keys(const struct directory *d)
+{
+    return d->keys;
 }
 
 bool directory_loaded(const struct directory *d)

@@ -7,6 +7,7 @@
 
 #include "ingest/quota.h"
 #include "server/base/str.h"
+#include "server/vault/keyring.h"
 #include <stdint.h>
 
 struct directory; /* opaque */
@@ -73,6 +74,8 @@ void directory_put_codec(struct directory *d, int32_t tenant, const char *name,
 /* NULL when unknown. Valid until the next put. */
 struct tenant_codec *directory_codec(const struct directory *d, int32_t tenant,
                                      const char *name);
+/* What opens the tenants' frames; the directory's own. */
+struct keyrings *directory_keys(const struct directory *d);
 bool directory_loaded(
     const struct directory *d); /* put_integrations was called */
 uint32_t directory_meters(const struct directory *d);

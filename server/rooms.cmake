@@ -1,9 +1,11 @@
 # The rooms and the arrows between them (see each folder's README).
 room(server/base
   SOURCES err.c str.c mem.c arena.c buf.c hex.c decimal.c clock.c log.c json.c
-          framer.c hash.c conf.c nets.c
+          framer.c hash.c conf.c csv.c nets.c
   NEEDS PkgConfig::sodium PkgConfig::isal)
-room(server/vault SOURCES seal.c master.c vault.c USES base NEEDS PkgConfig::sodium)
+room(server/vault
+  SOURCES seal.c master.c vault.c keyring.c key_csv.c
+  USES base NEEDS PkgConfig::sodium)
 room(server/loop SOURCES loop.c pulse.c USES base NEEDS PkgConfig::uv)
 room(schema
   SOURCES obis.c unit.c quantity.c event.c event_code.c frame.c reading.c normalise.c
@@ -28,7 +30,7 @@ room(server/http SOURCES http.c request.c peer.c lines.c https.c target.c USES b
 room(timesvc SOURCES zone.c interval.c evidence.c reconcile.c policy.c
           cron.c slots.c sntp.c USES base schema NEEDS PkgConfig::glib)
 room(server/store
-  SOURCES conn.c pg.c copy.c batch.c writer.c watch.c migrate.c column.c meter.c frame.c
+  SOURCES conn.c pg.c copy.c batch.c note.c writer.c watch.c migrate.c column.c meter.c frame.c
           reading.c balance.c gap.c quarantine.c
   USES base loop schema NEEDS PkgConfig::pq)
 include(migrations/embed.cmake)
@@ -37,10 +39,10 @@ room(ingest
           uplink.c chirpstack.c tts.c link.c slot.c mqtt.c
           replies.c heo_session.c tls.c certificate.c proxy.c greeting.c socket.c
           conn.c tcp.c ingest.c
-  USES base loop schema NEEDS PkgConfig::ssl PkgConfig::crypto)
+  USES base loop schema vault NEEDS PkgConfig::ssl PkgConfig::crypto)
 room(ingest/bridge SOURCES bridge.c broker.c USES base loop ingest NEEDS ${PAHO_MQTT})
 room(server/pipeline
-  SOURCES feed.c stage.c capture.c backlog.c pipeline.c progress.c replay.c strangers.c
+  SOURCES feed.c stage.c unlock.c capture.c backlog.c pipeline.c progress.c replay.c strangers.c
           reconcile.c examine.c tenant_codec.c
   USES ingest codecs script timesvc schema store vault)
 room(server/api
@@ -57,5 +59,5 @@ room(server/cli
           codec_diff.c decode_cmd.c decode_show.c
           decode_script.c trace_cmd.c
           replay_cmd.c ledger_cmd.c gaps_cmd.c quarantine_cmd.c secrets.c
-          keys_cmd.c boot.c metrics.c serve.c
+          keys_cmd.c meter_keys_cmd.c boot.c metrics.c serve.c
   USES api pipeline bridge vault script)

@@ -27,7 +27,8 @@ static const struct cli_command commands[] = {
     {"tenant add", "NAME", 1, 1, tenant_add_args, cmd_tenant_add,
      "Make a tenant; prints its first API key, which is shown once."},
     {"tenant set", "NAME", 1, 1, tenant_set_args, cmd_tenant_set,
-     "Change what a tenant may send; a running server notices by itself."},
+     "Change what a tenant may send and takes; a running server notices by "
+     "itself."},
     {"tenant list", "", 0, 0, list_args, cmd_tenant_list, "List tenants."},
     {"api-key add", "TENANT", 1, 1, api_key_add_args, cmd_api_key_add,
      "Make a further API key of a tenant."},
@@ -72,6 +73,16 @@ static const struct cli_command commands[] = {
     {"keys rotate", "", 0, 0, keys_rotate_args, cmd_keys_rotate,
      "Replace the master key, or a tenant's key, and seal anew what was under"
      " it. May be interrupted and called again."},
+    {"keys add", "", 0, 0, keys_add_args, cmd_keys_add,
+     "Add a meter's key, or one for all meters that fit."},
+    {"keys import", "FILE", 1, 1, keys_import_args, cmd_keys_import,
+     "Add keys from CSV (Address,Key,Manufacturer,DeviceType,Version; also"
+     " Purpose, Meter); - reads standard input. Says what became of each row; a"
+     " key that is there already changes nothing."},
+    {"keys list", "", 0, 0, keys_list_args, cmd_keys_list,
+     "List a tenant's keys, without what is secret."},
+    {"keys remove", "ID", 1, 1, keys_remove_args, cmd_keys_remove,
+     "Forget a key; what it has opened stays."},
     {"keys seal", "", 0, 0, no_args, cmd_keys_seal,
      "Seal what an earlier version left in clear (serve does it too)."},
     {"codecs list", "", 0, 0, codecs_list_args, cmd_codecs_list,

@@ -51,7 +51,8 @@ extern const struct cli_arg no_args[], codecs_list_args[], codecs_upload_args[],
     audit_list_args[], integration_args[], integration_list_args[],
     integration_name_args[], meter_add_args[], meter_import_args[],
     meter_list_args[], trace_args[], replay_args[], ledger_args[], gaps_args[],
-    quarantine_list_args[], config_args[], decode_args[], keys_rotate_args[];
+    quarantine_list_args[], config_args[], decode_args[], keys_rotate_args[],
+    keys_add_args[], keys_import_args[], keys_list_args[], keys_remove_args[];
 int cmd_serve(struct cli *c);
 int cmd_bridge(struct cli *c);
 int cmd_migrate(struct cli *c);
@@ -80,6 +81,10 @@ int cmd_meter_list(struct cli *c);
 int cmd_keys_init(struct cli *c);
 int cmd_keys_rotate(struct cli *c);
 int cmd_keys_seal(struct cli *c);
+int cmd_keys_add(struct cli *c);
+int cmd_keys_import(struct cli *c);
+int cmd_keys_list(struct cli *c);
+int cmd_keys_remove(struct cli *c);
 int cmd_codecs_list(struct cli *c);
 int cmd_codecs_upload(struct cli *c);
 int cmd_codecs_activate(struct cli *c);

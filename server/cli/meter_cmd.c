@@ -1,6 +1,7 @@
 /*
  * meter_cmd.c - headend meter add | import | list.
  */
+#include "server/base/csv.h"
 #include "server/base/err.h"
 #include "server/base/hex.h"
 #include "server/base/mem.h"
@@ -131,36 +132,9 @@ int cmd_meter_add(struct cli *c)
 
 /* ---- CSV ---- */
 
-enum { COLUMNS = 4, FIELDS = 32 };
+enum { COLUMNS = 4 };
 static const char *const column_names[COLUMNS] = {"serial", "model", "dev_eui",
                                                   "timezone"};
-
-/* Splits a line in place after RFC 4180 (no line breaks inside a field); the
- * separator is the header's ',' or ';'. Count, or -1. */
-static int split(char *line, char separator, char *fields[FIELDS])
-{
-    int n = 0;
-    for (char *p = line; n < FIELDS;) {
-        char *out = p, quote = *p == '"';
-        fields[n++] = out;
-        if (quote)
-            for (p++; *p && !(*p == '"' && p[1] != '"'); p++)
-                *out++ = *p == '"' ? *p++ : *p;
-        else
-            while (*p && *p != separator)
-                *out++ = *p++;
-        if (quote && *p++ != '"')
-            return -1;
-        char end = *p;
-        *out = 0;
-        if (!end)
-            return n;
-        if (end != separator)
-            return -1;
-        p++;
-    }
-    return -1;
-}
 
 struct header {
     char separator;
@@ -170,9 +144,9 @@ struct header {
 
 static int read_header(char *line, struct header *h)
 {
-    char *fields[FIELDS];
-    h->separator = strchr(line, ';') ? ';' : ',';
-    h->n = split(line, h->separator, fields);
+    char *fields[CSV_FIELDS];
+    h->separator = csv_separator(line);
+    h->n = csv_split(line, h->separator, fields);
     for (int k = 0; k < COLUMNS; k++) {
         h->position[k] = -1;
         for (int i = 0; i < h->n; i++)
@@ -188,12 +162,12 @@ static int read_header(char *line, struct header *h)
 static int import_line(PGconn *pq, int32_t tenant, const struct header *h,
                        char *line, int number, int *new_meters)
 {
-    char *fields[FIELDS], place[32];
+    char *fields[CSV_FIELDS], place[32];
     const char *v[COLUMNS] = {NULL};
     PGresult *r = NULL;
 
     snprintf(place, sizeof place, "line %d: ", number);
-    int n = split(line, h->separator, fields);
+    int n = csv_split(line, h->separator, fields);
     if (n != h->n)
         return cli_fail("%s%d fields, the header has %d", place, n, h->n);
     for (int k = 0; k < COLUMNS; k++)

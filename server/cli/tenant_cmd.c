@@ -26,8 +26,10 @@ const struct cli_arg tenant_add_args[] = {
     {0}};
 
 const struct cli_arg tenant_set_args[] = {
-    {"uplinks-per-minute", "N", true,
+    {"uplinks-per-minute", "N", false,
      "above it the tenant's senders are slowed; 0: no limit"},
+    {"unprotected", "accept|refuse", false,
+     "telegrams in clear under a header that announces encryption"},
     {0}};
 
 enum { KEY_BYTES = 24, KEY_TEXT = 4 + 2 * KEY_BYTES + 1, PREFIX = 12 };
@@ -103,29 +105,50 @@ int cmd_tenant_add(struct cli *c)
     return status;
 }
 
+static int set_rate(PGconn *pq, const char *tenant, const char *text)
+{
+    const char *values[2] = {tenant, text};
+    char *end;
+    long n = strtol(text, &end, 10);
+
+    if (!*text || *end || n < 0 || n > 10000000)
+        return cli_fail("--uplinks-per-minute %s: it takes 0 to 10000000",
+                        text);
+    PGresult *r = db_query(pq, "SELECT tenant_quota($1, $2)", 2, values);
+    if (r && n > 0)
+        printf("tenant %s may send %ld uplinks a minute\n", tenant, n);
+    else if (r)
+        printf("tenant %s may send without limit\n", tenant);
+    PQclear(r);
+    return r ? 0 : 1;
+}
+
+static int set_unprotected(PGconn *pq, const char *tenant, const char *text)
+{
+    if (strcmp(text, "accept") != 0 && strcmp(text, "refuse") != 0)
+        return cli_fail("--unprotected %s: accept or refuse", text);
+    PGresult *r = db_query(pq, "UPDATE tenant SET unprotected = $1", 1, &text);
+    if (r)
+        printf("tenant %s: unprotected telegrams: %s\n", tenant, text);
+    PQclear(r);
+    return r ? 0 : 1;
+}
+
 int cmd_tenant_set(struct cli *c)
 {
-    const char *values[2] = {c->free[0],
-                             cli_get(c, tenant_set_args, "uplinks-per-minute")};
-    char *end;
-    long n = strtol(values[1], &end, 10);
+    const char *rate = cli_get(c, tenant_set_args, "uplinks-per-minute");
+    const char *unprotected = cli_get(c, tenant_set_args, "unprotected");
 
-    if (!*values[1] || *end || n < 0 || n > 10000000)
-        return cli_fail("--uplinks-per-minute %s: it takes 0 to 10000000",
-                        values[1]);
+    if (!rate && !unprotected)
+        return cli_fail("say what: --uplinks-per-minute or --unprotected");
     PGconn *pq = db_open(c, DB_SERVER);
-    PGresult *r =
-        pq ? db_query(pq, "SELECT tenant_quota($1, $2)", 2, values) : NULL;
-    bool done = r && !PQgetisnull(r, 0, 0);
-    if (done && n > 0)
-        printf("tenant %s may send %ld uplinks a minute\n", values[0], n);
-    else if (done)
-        printf("tenant %s may send without limit\n", values[0]);
-    else if (r)
-        cli_fail("no tenant is named \"%s\"", values[0]);
-    PQclear(r);
+    int status = !pq || db_tenant_named(pq, c->free[0]) < 0;
+    if (status == 0 && rate)
+        status = set_rate(pq, c->free[0], rate);
+    if (status == 0 && unprotected)
+        status = set_unprotected(pq, c->free[0], unprotected);
     PQfinish(pq);
-    return done ? 0 : 1;
+    return status;
 }
 
 int cmd_tenant_list(struct cli *c)

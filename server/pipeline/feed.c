@@ -19,6 +19,7 @@ enum { RETRY_MS = 500 };
 /* What was read up to where; the next round asks from there on. */
 struct mark {
     char since[24], upto[24]; /* xid8 */
+    uint32_t rows;            /* of this round */
 };
 
 struct feed {
@@ -31,13 +32,14 @@ struct feed {
     void *arg;
     struct ticker *soon;
     struct scripts *scripts;
-    struct mark meters, codecs;
-    uint64_t began; /* `since` of the last round */
-    uint32_t news;  /* rows that it brought */
+    struct mark meters, codecs, keys, formats;
+    uint64_t began; /* the oldest `since` of what the last round brought */
+    uint32_t news;  /* rows of meters, keys and record lists in it */
     int step;
     bool running, again, first_done, stopped;
-    bool missing; /* a master key that the database names is not here ... */
-    bool reread;  /* ... although this round has read the file again */
+    bool missing;  /* a master key that the database names is not here ... */
+    bool unopened; /* a meter's key did not open: read it again next time */
+    bool reread;   /* ... although this round has read the file again */
     struct masters *fresh;
     int fresh_err;
     struct integration *list;
@@ -162,6 +164,61 @@ static char *password_of(struct feed *f, const PGresult *res, int row,
     return password;
 }
 
+/* ---- what opens frames ---- */
+
+static int16_t number_or_any(const PGresult *res, int row, int column)
+{
+    const char *text = cell(res, row, column);
+
+    return (int16_t)(text ? atoi(text) : -1);
+}
+
+static void meter_key_row(void *arg, const PGresult *res, int row)
+{
+    struct feed *f = arg;
+    struct keyrings *keys = directory_keys(f->directory);
+    int32_t tenant = atoi(PQgetvalue(res, row, 0));
+    int purpose = key_purpose_find(str_of(PQgetvalue(res, row, 2)));
+    struct meter_key k = {.key_id = atoll(PQgetvalue(res, row, 1)),
+                          .meter_id = atoi(PQgetvalue(res, row, 3)),
+                          .device_type = number_or_any(res, row, 6),
+                          .version = number_or_any(res, row, 7),
+                          .purpose = (uint8_t)purpose};
+    struct secret_name name = {tenant, "meter_key", k.key_id, "key"};
+
+    f->news++;
+    key_address(str_of(PQgetvalue(res, row, 4)), k.address);
+    snprintf(k.manufacturer, sizeof k.manufacturer, "%s",
+             PQgetvalue(res, row, 5));
+    if (*PQgetvalue(res, row, 8) == 't' || purpose < 0)
+        keyrings_drop(keys, tenant, k.key_id);
+    else if (open_cell(f, &name, res, row, 9, 10, k.key, sizeof k.key) ==
+             METER_KEY)
+        keyrings_put(keys, tenant, &k);
+    else
+        f->unopened = true;
+    sodium_memzero(k.key, sizeof k.key);
+}
+
+static void format_row(void *arg, const PGresult *res, int row)
+{
+    struct feed *f = arg;
+    uint8_t list[256];
+    size_t n = bytes_of_cell(res, row, 1, list, sizeof list);
+
+    f->news++;
+    keyrings_format(directory_keys(f->directory), atoi(PQgetvalue(res, row, 0)),
+                    (struct str){(char *)list, n});
+}
+
+static void tenant_row(void *arg, const PGresult *res, int row)
+{
+    struct feed *f = arg;
+
+    keyrings_refuse(directory_keys(f->directory), atoi(PQgetvalue(res, row, 0)),
+                    *PQgetvalue(res, row, 1) == 't');
+}
+
 /* ---- codecs, meters and integrations ---- */
 
 static void codec_row(void *arg, const PGresult *res, int row)
@@ -173,8 +230,6 @@ static void codec_row(void *arg, const PGresult *res, int row)
     const struct tenant_codec *known =
         directory_codec(f->directory, tenant, name);
 
-    snprintf(f->codecs.upto, sizeof f->codecs.upto, "%s",
-             PQgetvalue(res, row, 6));
     if (known && tenant_codec_face(known)->version == version)
         return;
     directory_put_codec(f->directory, tenant, name,
@@ -197,8 +252,6 @@ static void meter_row(void *arg, const PGresult *res, int row)
                             .zone = PQgetvalue(res, row, 5)};
 
     hex_eui(str_of(PQgetvalue(res, row, 2)), &m.dev_eui);
-    snprintf(f->meters.upto, sizeof f->meters.upto, "%s",
-             PQgetvalue(res, row, 7));
     f->news++;
     if (*PQgetvalue(res, row, 6) == 't')
         directory_drop_meter(f->directory, m.tenant_id, m.meter_id);
@@ -264,7 +317,8 @@ static void quota_row(void *arg, const PGresult *res, int row)
 
 static const struct feed_step {
     const char *sql;
-    size_t mark; /* of the struct mark that is its parameter; 0: none */
+    size_t mark; /* of the struct mark that is its parameter, and that its
+                    last column moves on; 0: none */
     pg_row_fn *row;
 } steps[] = {
     {"SELECT tenant_id, key_no, master, sealed FROM directory_tenant_keys()", 0,
@@ -277,6 +331,14 @@ static const struct feed_step {
      offsetof(struct feed, meters), meter_row},
     {"SELECT tenant_id, uplinks_per_minute FROM directory_quotas()", 0,
      quota_row},
+    {"SELECT tenant_id, key_id, purpose, coalesce(meter_id, 0),"
+     " coalesce(address, ''), coalesce(manufacturer, ''), device_type, version,"
+     " removed, key_no, sealed, upto FROM directory_meter_keys($1::xid8)",
+     offsetof(struct feed, keys), meter_key_row},
+    {"SELECT tenant_id, list, upto FROM directory_formats($1::xid8)",
+     offsetof(struct feed, formats), format_row},
+    {"SELECT tenant_id, unprotected = 'refuse' FROM directory_tenants()", 0,
+     tenant_row},
     {"SELECT i.tenant_id, i.integration_id, i.name, i.kind, i.url, i.username,"
      " i.password, i.ca_file, i.cert_file, i.key_file, i.topic_prefix,"
      " i.bridges, i.enabled, i.revision, p.key_no, p.sealed"
@@ -289,6 +351,19 @@ enum { STEPS = sizeof steps / sizeof steps[0] };
 static struct mark *mark_of(struct feed *f, const struct feed_step *s)
 {
     return s->mark ? (struct mark *)((char *)f + s->mark) : NULL;
+}
+
+static void step_row(void *arg, const PGresult *res, int row)
+{
+    struct feed *f = arg;
+    struct mark *m = mark_of(f, &steps[f->step]);
+
+    if (m) {
+        m->rows++;
+        snprintf(m->upto, sizeof m->upto, "%s",
+                 PQgetvalue(res, row, PQnfields(res) - 1));
+    }
+    steps[f->step].row(f, res, row);
 }
 
 static void round_end(struct feed *f, const struct pg_outcome *o)
@@ -310,12 +385,16 @@ static void round_end(struct feed *f, const struct pg_outcome *o)
 
 static void round_done(struct feed *f)
 {
-    f->began = strtoull(f->meters.since, NULL, 10);
+    f->began = UINT64_MAX;
     for (int i = 0; i < STEPS; i++) {
         struct mark *m = mark_of(f, &steps[i]);
-        if (m)
+        uint64_t since = m ? strtoull(m->since, NULL, 10) : 0;
+        if (m && m->rows && since < f->began)
+            f->began = since;
+        if (m && !(m == &f->keys && f->unopened)) /* those are asked again */
             memcpy(m->since, m->upto, sizeof m->since);
     }
+    keyrings_publish(directory_keys(f->directory));
     directory_put_integrations(f->directory, f->list, f->n);
     f->list = NULL;
     f->n = f->cap = 0;
@@ -380,12 +459,14 @@ static void step_start(struct feed *f)
                         .sql = s->sql,
                         .n = m ? 1 : 0,
                         .values = {m ? m->since : NULL},
-                        .row = s->row,
+                        .row = step_row,
                         .done = step_done,
                         .arg = f};
 
-    if (m)
+    if (m) {
+        m->rows = 0;
         memcpy(m->upto, m->since, sizeof m->upto);
+    }
     int err = pg_call(f->pool, &c);
     if (err < 0)
         round_end(f, &(struct pg_outcome){.err = err});
@@ -394,7 +475,8 @@ static void step_start(struct feed *f)
 static void steps_start(struct feed *f)
 {
     list_free(f); /* of a round that failed halfway */
-    f->missing = false;
+    keyrings_discard(directory_keys(f->directory));
+    f->missing = f->unopened = false;
     f->news = 0;
     f->step = 0;
     step_start(f);
@@ -428,7 +510,9 @@ struct feed *feed_new(uv_loop_t *loop, struct pg_pool *pool,
                        .arg = arg,
                        .scripts = scripts,
                        .meters = {.since = "0"},
-                       .codecs = {.since = "0"}};
+                       .codecs = {.since = "0"},
+                       .keys = {.since = "0"},
+                       .formats = {.since = "0"}};
     f->soon = ticker_new(loop, round_start, f);
     return f;
 }

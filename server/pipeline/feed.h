@@ -19,8 +19,8 @@ struct feed *feed_new(uv_loop_t *loop, struct pg_pool *pool,
                       struct directory *d, struct vault *v,
                       const char *master_file, struct scripts *scripts,
                       void (*loaded)(void *), void *arg);
-/* What the last round brought, inside `loaded`: how many rows of meters, and
- * since which xid8 they may have changed. */
+/* What the last round brought, inside `loaded`: how many rows of meters, keys
+ * and record lists, and since which xid8 they may have changed. */
 uint32_t feed_news(const struct feed *f, uint64_t *since);
 /* Something changed: read soon. Many calls make one round. */
 void feed_wake(struct feed *f);

@@ -162,10 +162,11 @@ static const char any_sql[] =
     " AND ($8::timestamptz IS NULL OR q.received_at < $8::timestamptz)"
     " ORDER BY q.frame_id LIMIT 500";
 
-/* Through the index quarantine_stranger. */
+/* Through the index quarantine_waiting. */
 static const char strangers_sql[] =
     "SELECT frame_id, record, reason FROM quarantine WHERE tenant_id = $1"
-    " AND frame_id > $2::bigint AND reason = 'unknown_meter'"
+    " AND frame_id > $2::bigint AND reason IN ('unknown_meter',"
+    " 'key_missing', 'decrypt_failed', 'format_missing')"
     " AND octet_length(detail) < 300 AND detail = ANY ($3::text[])"
     " ORDER BY frame_id LIMIT 500";
 

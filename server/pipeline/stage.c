@@ -3,6 +3,7 @@
  * fate, with a reason for machines and a detail for people.
  */
 #include "server/pipeline/stage.h"
+#include "codecs/mbus_format.h"
 #include "server/base/hex.h"
 #include "server/pipeline/capture.h"
 #include <stdio.h>
@@ -83,10 +84,12 @@ static void take_meter(struct stage_item *it, struct arena *a,
         codec ? NULL : directory_codec(d, m->tenant_id, m->codec);
 
     it->frame.tenant_id = m->tenant_id;
-    it->meter = (struct stage_meter){.meter_id = m->meter_id,
-                                     .codec = codec,
-                                     .zone = zone_find(str_of(m->zone)),
-                                     .serial = arena_str(a, m->serial)};
+    it->meter = (struct stage_meter){
+        .meter_id = m->meter_id,
+        .codec = codec,
+        .zone = zone_find(str_of(m->zone)),
+        .serial = arena_str(a, m->serial),
+        .keyring = keyring_ref(directory_keys(d), m->tenant_id)};
     if (script) {
         it->meter.script = tenant_codec_ref(script);
         it->meter.codec = tenant_codec_face(script);
@@ -161,19 +164,53 @@ static struct str bare(struct str serial)
     return serial;
 }
 
+static enum severity severity_of(struct str code)
+{
+    const struct event_type *type = event_type(code);
+
+    return type ? type->severity : SEVERITY_WARNING;
+}
+
 static void add_event(struct store_batch *batch, struct reconciled when,
                       struct str code, enum event_state state,
                       struct str detail)
 {
-    const struct event_type *type = event_type(code);
-    store_batch_event(batch,
-                      &(struct staged_event){
-                          .time_us = when.time_us,
-                          .meter_time_us = when.meter_time_us,
-                          .code = code,
-                          .detail = detail,
-                          .severity = type ? type->severity : SEVERITY_WARNING,
-                          .state = state});
+    store_batch_event(
+        batch, &(struct staged_event){.time_us = when.time_us,
+                                      .meter_time_us = when.meter_time_us,
+                                      .code = code,
+                                      .detail = detail,
+                                      .severity = severity_of(code),
+                                      .state = state});
+}
+
+static bool lasts(const struct decoded *d, const struct decoded_event *e)
+{
+    return d->status && e->state == EVENT_START &&
+           e->time.form == METER_TIME_NONE;
+}
+
+/* What later frames build on. */
+static void add_note(const struct stage_item *it, const struct decoded *d,
+                     struct store_batch *batch)
+{
+    struct staged_condition conditions[DECODED_EVENTS];
+    struct staged_note n = {.key_id = it->unlocked.key_id,
+                            .counter =
+                                it->unlocked.key_id ? d->security_counter : -1,
+                            .status = d->status,
+                            .conditions = conditions};
+
+    if (!keyring_knows_format(it->meter.keyring, d->format)) {
+        n.format = d->format;
+        n.signature = mbus_crc(d->format.p, d->format.n);
+    }
+    for (uint32_t i = 0; i < d->n_events; i++)
+        if (lasts(d, &d->events[i]))
+            n.conditions[n.n_conditions++] = (struct staged_condition){
+                d->events[i].code, d->events[i].detail,
+                severity_of(d->events[i].code)};
+    store_batch_note(batch, &n);
 }
 
 static void add_events(const struct stage_item *it, const struct decoded *d,
@@ -183,6 +220,8 @@ static void add_events(const struct stage_item *it, const struct decoded *d,
 
     for (uint32_t i = 0; i < d->n_events; i++) {
         const struct decoded_event *e = &d->events[i];
+        if (lasts(d, e))
+            continue;
         add_event(batch, capture_time(e->time, evidence, it->meter.zone),
                   e->code, e->state, e->detail);
     }
@@ -237,26 +276,86 @@ static bool nothing_to_decode(const struct stage_item *it)
                              it->uplink.port == 0 || it->uplink.payload.n == 0);
 }
 
+/* For which key a frame asks: the address first, see strangers_met(). */
+static struct str whose_key(const struct key_wanted *w, struct arena *keep)
+{
+    char type[16] = "-", version[16] = "-";
+
+    if (w->device_type >= 0)
+        snprintf(type, sizeof type, "%d", w->device_type);
+    if (w->version >= 0)
+        snprintf(version, sizeof version, "%d", w->version);
+    return arena_printf(keep, "%s %s type %s version %s", w->address,
+                        *w->manufacturer ? w->manufacturer : "-", type,
+                        version);
+}
+
+static void refuse_undecoded(struct stage_item *it, struct arena *keep,
+                             const struct decoded *d, int err,
+                             const char *reason)
+{
+    const struct codec *c = it->meter.codec;
+    const uint8_t *list = (const uint8_t *)d->format.p;
+
+    if (d->wants == WANTS_KEY)
+        refuse(it, FATE_QUARANTINED,
+               it->unlocked.tried ? "decrypt_failed" : "key_missing",
+               whose_key(&it->unlocked.whose, keep));
+    else if (d->wants == WANTS_FORMAT && d->format.n == 2)
+        refuse(it, FATE_QUARANTINED, "format_missing",
+               arena_printf(keep, MISSING_FORMAT "%02x%02x", list[1], list[0]));
+    else
+        refuse(it, FATE_QUARANTINED, reason,
+               arena_printf(keep, "codec %s v%u: %s, at byte %u (%s)", c->name,
+                            c->version, d->error ? d->error : err_text(err),
+                            d->error_offset, err_name(err)));
+}
+
+/* The frame's extras say which key opened it. */
+static void name_key(int64_t key_id, struct arena *keep, struct str *extras)
+{
+    bool more = extras->n > 2;
+
+    *extras =
+        arena_printf(keep, "[{\"quantity\":\"key\",\"value\":\"%lld\"}%s%.*s]",
+                     (long long)key_id, more ? "," : "",
+                     more ? (int)extras->n - 2 : 0, more ? extras->p + 1 : "");
+}
+
+static bool unprotected(const struct decoded *d)
+{
+    for (uint32_t i = 0; i < d->n_measurements; i++)
+        if (d->measurements[i].quality & QUALITY_UNPROTECTED)
+            return true;
+    return false;
+}
+
 static void decode(struct stage_item *it, struct arena *keep,
                    struct arena *scratch, struct decoded *d,
                    struct captured *captured, bool *stranger)
 {
     const struct codec *c = it->meter.codec;
-    struct codec_input in = {.payload = payload_of(it),
-                             .port = it->is_uplink ? it->uplink.port : 0};
+    struct unlock u = {.codec = c,
+                       .in = {.payload = payload_of(it),
+                              .port = it->is_uplink ? it->uplink.port : 0},
+                       .keyring = it->meter.keyring,
+                       .meter_id = it->meter.meter_id,
+                       .serial = it->meter.serial};
     const char *reason = "decode_failed";
     uint32_t ignored = 0;
     int err = it->meter.script
-                  ? tenant_codec_decode(it->meter.script, &in,
+                  ? tenant_codec_decode(it->meter.script, &u.in,
                                         heard_us(evidence_of(it), &ignored),
                                         scratch, d, &reason)
-                  : codec_decode(c, &in, scratch, d);
+                  : unlock(&u, scratch, d, &it->unlocked);
 
     if (err < 0) {
-        refuse(it, FATE_QUARANTINED, reason,
-               arena_printf(keep, "codec %s v%u: %s, at byte %u (%s)", c->name,
-                            c->version, d->error ? d->error : err_text(err),
-                            d->error_offset, err_name(err)));
+        refuse_undecoded(it, keep, d, err, reason);
+        return;
+    }
+    if (keyring_refuses_unprotected(u.keyring) && unprotected(d)) {
+        refuse(it, FATE_QUARANTINED, "unprotected",
+               STR("in clear, although its header announces encryption"));
         return;
     }
     *stranger = d->serial.n && !str_eq(bare(d->serial), bare(it->meter.serial));
@@ -267,6 +366,21 @@ static void decode(struct stage_item *it, struct arena *keep,
     if (err < 0)
         refuse(it, FATE_QUARANTINED, "too_large",
                STR("the decoded frame needs more memory than a frame may"));
+    else if (it->unlocked.key_id)
+        name_key(it->unlocked.key_id, keep, &captured->extras);
+}
+
+static void add_decoded(struct stage_item *it, const struct decoded *d,
+                        const struct captured *captured, bool stranger,
+                        struct store_batch *batch)
+{
+    for (uint32_t i = 0; i < captured->n; i++) {
+        store_batch_capture(batch, &captured->captures[i]);
+        it->readings += captured->captures[i].profile->n;
+    }
+    add_events(it, d, stranger, batch);
+    if (d->arena)
+        add_note(it, d, batch);
 }
 
 void stage_decode(struct stage_item *it, struct arena *keep,
@@ -296,13 +410,11 @@ void stage_decode(struct stage_item *it, struct arena *keep,
     if (row.fate == FATE_STORED) {
         row.extras = captured.extras;
         row.clock_us = captured.clock_us;
+        row.may_be_refused = it->unlocked.key_id && d.security_counter >= 0;
     }
     store_batch_frame(batch, &row);
-    if (row.fate != FATE_STORED)
-        return;
-    for (uint32_t i = 0; i < captured.n; i++) {
-        store_batch_capture(batch, &captured.captures[i]);
-        it->readings += captured.captures[i].profile->n;
-    }
-    add_events(it, &d, stranger, batch);
+    if (row.fate == FATE_STORED)
+        add_decoded(it, &d, &captured, stranger, batch);
+    keyring_unref(it->meter.keyring);
+    it->meter.keyring = NULL;
 }

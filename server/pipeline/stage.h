@@ -12,6 +12,7 @@
 #include "ingest/directory.h"
 #include "ingest/uplink.h"
 #include "server/pipeline/tenant_codec.h"
+#include "server/pipeline/unlock.h"
 #include "server/store/batch.h"
 #include "timesvc/zone.h"
 
@@ -25,6 +26,7 @@ struct stage_meter {             /* copied out of the directory */
     int16_t codec_version_id;
     const struct zone *zone;
     struct str serial;
+    struct keyring *keyring; /* counted until stage_decode; NULL: none */
 };
 
 struct stage_item {
@@ -37,12 +39,16 @@ struct stage_item {
     struct str detail;
     struct stage_meter meter;
     uint32_t readings; /* values that it brought, once decoded */
+    struct unlocked unlocked;
 };
 
-/* The prefixes of what a stranger's detail names it by: one DevEUI, or one
- * serial (migrations/0005_ledger.sql reads them too). */
+/* What a frame in quarantine waits for begins with the name of it, and those
+ * frames are found by it when it comes (migrations/0015_telegrams.sql).
+ * The prefixes of what a stranger's detail names it by: one DevEUI, or one
+ * serial: */
 #define STRANGER_EUI    "DevEUI "
 #define STRANGER_SERIAL "serial "
+#define MISSING_FORMAT  "record list "
 
 /* `position` and `journal` make the frame's id. A damaged stretch or a record
  * that cannot be read becomes a quarantined item of the platform tenant,

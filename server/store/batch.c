@@ -48,6 +48,7 @@ void store_batch_reset(struct store_batch *b)
     buf_clear(&b->frames);
     buf_clear(&b->captures);
     buf_clear(&b->events);
+    buf_clear(&b->notes);
     buf_clear(&b->more_tenants);
     b->n_rows = b->n_frames = b->n_tenants = 0;
     profiles_clear(&b->profiles);
@@ -64,6 +65,7 @@ void store_batch_free(struct store_batch *b)
     buf_done(&b->frames);
     buf_done(&b->captures);
     buf_done(&b->events);
+    buf_done(&b->notes);
     buf_done(&b->more_tenants);
     free(b->rows);
     free(b);
@@ -148,7 +150,7 @@ void store_batch_frame(struct store_batch *b, const struct staged_frame *r)
         copy_null(o);
     copy_time(o, r->clock_us);
     copy_null(o); /* duplicate_of */
-    if (r->fate == FATE_QUARANTINED) {
+    if (r->fate == FATE_QUARANTINED || r->may_be_refused) {
         struct buf record = {0};
         frame_encode(f, &record);
         copy_bytes(o, buf_view(&record));
@@ -210,8 +212,7 @@ static void us_member(struct buf *o, const char *name, int64_t us)
         buf_printf(o, ",\"%s\":%lld", name, (long long)us);
 }
 
-/* JSON text that jsonb takes: buf_json_str, but no NUL. */
-static void json_text(struct buf *o, struct str s)
+void json_text(struct buf *o, struct str s)
 {
     size_t at = o->n;
     buf_json_str(o, s);
@@ -288,4 +289,6 @@ void store_batch_seal(struct store_batch *b)
     copy_trailer(&b->frames);
     copy_trailer(&b->captures);
     buf_z(&b->events, "]");
+    if (b->notes.n)
+        buf_z(&b->notes, "]");
 }

@@ -26,11 +26,12 @@ struct staged_frame {
     const char *codec;        /* NULL: none */
     uint32_t codec_version;
     int16_t codec_version_id;
-    const char *reason; /* quarantined, rejected: lower_snake */
-    struct str detail;  /* for a person */
-    struct str extras;  /* a JSON object, or empty */
-    struct str payload; /* what is kept of it */
-    int64_t clock_us;   /* the meter's clock as UTC; TIME_NONE */
+    const char *reason;  /* quarantined, rejected: lower_snake */
+    struct str detail;   /* for a person */
+    struct str extras;   /* a JSON object, or empty */
+    struct str payload;  /* what is kept of it */
+    int64_t clock_us;    /* the meter's clock as UTC; TIME_NONE */
+    bool may_be_refused; /* by refuse_replayed(): quarantine needs it whole */
 };
 
 struct staged_event {
@@ -38,6 +39,23 @@ struct staged_event {
     struct str code, detail;
     enum severity severity;
     enum event_state state;
+};
+
+/* A condition that lasts: an event when it begins, one when it has ended. */
+struct staged_condition {
+    struct str code, detail;
+    enum severity severity;
+};
+
+/* What a frame leaves behind for those after it. */
+struct staged_note {
+    int64_t key_id;     /* that opened it; 0: none */
+    int64_t counter;    /* under that key; -1: none */
+    struct str format;  /* record list that it teaches; empty: none */
+    uint16_t signature; /* of the list */
+    bool status;        /* it tells the meter's whole state: */
+    struct staged_condition *conditions;
+    uint32_t n_conditions;
 };
 
 struct store_batch; /* opaque */
@@ -50,6 +68,8 @@ void store_batch_frame(struct store_batch *b, const struct staged_frame *f);
 /* Of the frame that was added last. *c must live until the seal. */
 void store_batch_capture(struct store_batch *b, const struct capture *c);
 void store_batch_event(struct store_batch *b, const struct staged_event *e);
+/* Of the frame that was added last. */
+void store_batch_note(struct store_batch *b, const struct staged_note *n);
 /* Sorts by key and encodes; the batch can be written from then on, as often as
  * it takes, and holds nothing of its caller's. */
 void store_batch_seal(struct store_batch *b);

@@ -26,7 +26,7 @@ struct profile_known { /* in a batch: with its JSON; in the writer: the key */
 };
 
 struct store_batch {
-    struct buf frames, captures, events;
+    struct buf frames, captures, events, notes;
     struct capture_row *rows;
     uint32_t n_rows, cap_rows, n_frames;
     struct profile_known *profiles;
@@ -36,6 +36,8 @@ struct store_batch {
     struct staged_frame last;
 };
 
+/* JSON text that jsonb takes: buf_json_str, but no NUL. */
+void json_text(struct buf *o, struct str s);
 struct profile_known *profile_find(struct profile_known *set,
                                    const struct profile_key *key);
 struct profile_known *profile_put(struct profile_known **set,

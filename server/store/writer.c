@@ -263,6 +263,16 @@ static void put_literal(struct buf *o, PGconn *pq, const struct buf *text)
     PQfreemem(quoted);
 }
 
+static void put_notes(struct buf *o, PGconn *pq, const char *head,
+                      const struct buf *notes, const char *tail)
+{
+    if (notes->n == 0)
+        return;
+    buf_z(o, head);
+    put_literal(o, pq, notes);
+    buf_z(o, tail);
+}
+
 static void put_profiles(struct buf *o, PGconn *pq, struct store_writer *w)
 {
     struct buf json = {0};
@@ -296,8 +306,9 @@ void store_write(struct store_writer *w, const struct store_batch *b,
         buf_printf(&sql, "%s%d", i ? "," : "", b->tenants[i]);
     buf_str(&sql, buf_view(&b->more_tenants));
     buf_z(&sql, "}', true);COPY stage_frame FROM STDIN (FORMAT binary);"
-                "COPY stage_capture FROM STDIN (FORMAT binary);"
-                "SELECT * FROM store_batch(");
+                "COPY stage_capture FROM STDIN (FORMAT binary);");
+    put_notes(&sql, pq, "SELECT refuse_replayed(", &b->notes, ");");
+    buf_z(&sql, "SELECT * FROM store_batch(");
     if (journal)
         buf_printf(&sql, "%d,%lld,%lld", journal, (long long)from,
                    (long long)to);
@@ -312,6 +323,7 @@ void store_write(struct store_writer *w, const struct store_batch *b,
         buf_printf(&sql, "%d,%lld)", journal, (long long)to);
     else
         buf_z(&sql, "NULL,0)");
+    put_notes(&sql, pq, ";SELECT store_notes(", &b->notes, ")");
     buf_z(&sql, ";SELECT FROM feed_batch()");
     buf_u8(&sql, 0);
     send_sql(w, (const char *)sql.p);

@@ -114,6 +114,7 @@ def test_clear_password_of_an_earlier_version_is_sealed_at_the_start(
         "SELECT count(*) FROM secret") == [(2,)])
     sealed.wait_subscribed(2)
     sealed.headend.stop()
+    assert PASSWORD.encode() not in everything(sealed)
     sealed.start()
     sealed.wait_subscribed(2)
 

@@ -22,6 +22,8 @@ def two(site):
         tenant = site.tenant(name)
         tenant.port, tenant.value = free_port(), Decimal(value)
         tenant.gas = tenant.meter(SERIAL, "heo-g4")
+        site.headend.cli("keys", "add", "--tenant", name, "--key-file", "-",
+                         stdin="00" * 16)
         tenant.integration("heo-tcp", f"tcp://127.0.0.1:{tenant.port}",
                            None, "--password-file", str(site.secret_file))
         tenants.append(tenant)
@@ -68,7 +70,7 @@ def test_anothers_frame_does_not_exist(two):
 @pytest.mark.parametrize("relation", [
     "tenant", "meter", "frame", "capture", "profile", "reading",
     "reading_current", "integration", "meter_model", "api_key",
-    "secret", "tenant_key"])
+    "secret", "tenant_key", "meter_key"])
 def test_servers_role_sees_one_tenant_at_a_time(site, two, relation):
     for tenant in two:
         assert site.sql(SEEN + relation, role="headend_server",
