@@ -289,3 +289,50 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     WHERE t.tenant_id = f.tenant_id
       AND f.received_at < least(now() - t.frame_days * interval '1 day',
                                 oldest.at + interval '2 days') $$;
+
+-- As in 0005_ledger; but after a start (p_since 0) the way is from the strangers' names
+-- to their meters, for there may be a million meters and few strangers.
+CREATE OR REPLACE FUNCTION strangers_met(p_since xid8, p_tenant int, p_name text, p_most int)
+RETURNS TABLE (tenant_id int, name text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+BEGIN
+    IF p_since > '0' THEN
+        RETURN QUERY
+        SELECT n.tenant_id, n.name
+        FROM meter m CROSS JOIN LATERAL (VALUES
+            (m.tenant_id, 'DevEUI ' || m.dev_eui),
+            (m.tenant_id, 'serial ' || m.serial),
+            (0, 'serial ' || m.serial)) AS n (tenant_id, name)
+        WHERE m.changed_xid >= p_since AND m.state <> 'removed'
+          AND (n.tenant_id, n.name) > (p_tenant, p_name)
+          AND EXISTS (SELECT FROM quarantine q
+              WHERE q.tenant_id = n.tenant_id AND q.detail = n.name
+                AND q.reason = 'unknown_meter' AND octet_length(q.detail) < 300)
+        GROUP BY n.tenant_id, n.name ORDER BY n.tenant_id, n.name LIMIT p_most;
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH RECURSIVE stranger AS (
+        (SELECT q.tenant_id, q.detail FROM quarantine q
+         WHERE q.reason = 'unknown_meter' AND octet_length(q.detail) < 300
+           AND (q.tenant_id, q.detail) > (p_tenant, p_name)
+         ORDER BY q.tenant_id, q.detail LIMIT 1)
+        UNION ALL
+        SELECT n.tenant_id, n.detail FROM stranger s CROSS JOIN LATERAL
+            (SELECT q.tenant_id, q.detail FROM quarantine q
+             WHERE q.reason = 'unknown_meter' AND octet_length(q.detail) < 300
+               AND (q.tenant_id, q.detail) > (s.tenant_id, s.detail)
+             ORDER BY q.tenant_id, q.detail LIMIT 1) n
+    )
+    SELECT s.tenant_id, s.detail FROM stranger s
+    WHERE EXISTS (SELECT FROM tenant t JOIN meter m ON m.tenant_id = t.tenant_id
+              AND m.serial = substr(s.detail, 8)
+          WHERE s.detail LIKE 'serial %' AND m.state <> 'removed'
+            AND s.tenant_id IN (0, t.tenant_id))
+       OR EXISTS (SELECT FROM meter m WHERE m.tenant_id = s.tenant_id
+            AND m.dev_eui = substr(s.detail, 8)
+            AND s.detail LIKE 'DevEUI %' AND m.state <> 'removed')
+    LIMIT p_most;
+END $$;
