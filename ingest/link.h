@@ -9,14 +9,20 @@
 
 enum link_type {
     LINK_CONFIG = 1, /* server -> bridge, first: struct link_config */
-    LINK_FRAME = 2,  /* bridge -> server: u64 id, u32 size, topic, payload
-                        (u32-counted); size > payload: cut, too large */
-    LINK_ACK = 3,    /* server -> bridge: u64 id; the frame is durable */
+    LINK_FRAME = 2,  /* bridge -> server: u64 id (grows), u32 size, topic,
+                        payload (u32-counted); size > payload: cut, too large */
+    LINK_ACK = 3,    /* server -> bridge: u64 id; that frame and all before it
+                        are durable */
     LINK_STATE = 4,  /* bridge -> server: u8 enum link_state, text */
 };
 enum link_state { LINK_CONNECTING, LINK_CONNECTED, LINK_SUBSCRIBED, LINK_LOST };
 
-enum { LINK_RECORD_MAX = 1024 * 1024, LINK_TOPICS = 8 };
+enum {
+    LINK_RECORD_MAX = 1024 * 1024,
+    LINK_FRAME_HEAD = 64, /* of a frame's record, beside topic and payload */
+    LINK_WINDOW = 1024 * 1024, /* bytes of frames under way (or one frame) */
+    LINK_TOPICS = 8,
+};
 
 struct link_config {
     struct str url, client_id, username, password, ca_file, cert_file, key_file;

@@ -1,12 +1,13 @@
 /*
  * slot.c - see slot.h.
  *
- * A frame's way: on_read -> next_record -> (its tenant's turn) -> frame_offer
- * -> frame_settled -> acknowledge. One frame per bridge is under way; it stays
- * in the slot's buffer until the journal has it, and the bridge waits with its
- * PUBACK, so a full journal, or a tenant over its quota, slows the broker down
- * and loses nothing. A slot's way: slot_start -> running -> on_exit_of ->
- * handles closed -> slot_rest: started again, or ended.
+ * A frame's way: on_read -> next_records -> (its tenant's turn) -> frame_offer
+ * -> frame_settled -> settle -> one LINK_ACK for all that settled in this turn
+ * of the loop. Frames under way stay in the slot's buffer until the journal has
+ * them, and the bridge holds their PUBACKs, so a full journal, or a tenant over
+ * its quota, slows the broker down and loses nothing.
+ * A slot's way: slot_start -> running -> on_exit_of -> handles closed ->
+ * slot_rest: started again, or ended.
  */
 #include "ingest/slot.h"
 #include "ingest/link.h"
@@ -21,7 +22,9 @@
 enum {
     KILL_AFTER_MS = 3000,
     SETTLED_MS = 60000, /* a bridge that lived that long crashed by accident */
-    BUFFER_MAX = LINK_RECORD_MAX + 64 * 1024, /* a blocked bridge sends less */
+    BUFFER_MAX = LINK_WINDOW + LINK_RECORD_MAX + 64 * 1024, /* a bridge sends
+                                                               less */
+    WAYS_MAX = 1024, /* frames under way */
 };
 
 enum phase {
@@ -29,6 +32,16 @@ enum phase {
     SLOT_RUNNING, /* the timer offers a frame, for its turn or once more */
     SLOT_ENDING,  /* told to end; the timer kills */
     SLOT_ENDED,
+};
+
+struct way { /* a record between its arrival and its answer */
+    struct slot *slot;
+    enum way_state { WAY_OFFERED, WAY_WAITING, WAY_SETTLED } state;
+    bool counted;    /* it is in the statistics */
+    uint32_t length; /* of its record */
+    uint64_t at;     /* where that begins, in all that ever came in */
+    uint64_t id;     /* for its acknowledgement; 0: it has none */
+    int64_t received_us;
 };
 
 struct slot {
@@ -40,18 +53,20 @@ struct slot {
     int handles;      /* of those two, not closed yet */
     int64_t since_ms; /* start of the process */
     struct buf in;
-    int held; /* length of the frame under way in `in`, 0 for none */
-    uint64_t held_id;
-    int64_t held_us; /* when it arrived */
-    bool counted;    /* it is in the statistics */
-    bool waiting;    /* the journal will call back */
+    uint64_t in_from;          /* where `in` begins, in all that ever came in */
+    uint64_t done, parsed;     /* ... what is done with, and what has a way */
+    struct way ways[WAYS_MAX]; /* a ring: [first, last) */
+    uint32_t first, last;
+    uint32_t waiting; /* for so many the journal will call back */
+    bool held;        /* one waits: the timer offers it */
     bool connected;
     struct buf lost; /* why, as it was logged; empty when it is not */
     struct backoff restart, retry;
     struct ticker *timer;
+    struct ticker *turn; /* this turn's answers have come */
 };
 
-static void next_record(struct slot *s);
+static void next_records(struct slot *s);
 static void slot_rest(struct slot *s);
 
 /* ---- writing to a bridge ---- */
@@ -115,30 +130,71 @@ static void send_config(struct slot *s)
     buf_done(&id);
 }
 
-/* ---- a frame under way ---- */
+/* ---- frames under way ---- */
 
-static void drop(struct slot *s, int n)
+static struct way *way_at(struct slot *s, uint32_t i)
 {
-    s->in.n -= (size_t)n;
-    memmove(s->in.p, s->in.p + n, s->in.n);
+    return &s->ways[i % WAYS_MAX];
 }
 
-static void acknowledge(struct slot *s)
+/* The bytes of `in` from a place on. */
+static struct str in_at(const struct slot *s, uint64_t at)
 {
-    struct buf record = {0};
+    size_t n = (size_t)(at - s->in_from);
 
-    link_put_ack(&record, s->held_id);
-    send_bytes(s, &record);
-    s->site->totals->acked[0]++;
+    return (struct str){(const char *)s->in.p + n, s->in.n - n};
+}
+
+static void drop_done(struct slot *s)
+{
+    size_t n = (size_t)(s->done - s->in_from);
+
+    if (n < s->in.n && n < LINK_WINDOW / 4)
+        return; /* not worth the move */
+    s->in.n -= n;
+    if (s->in.n)
+        memmove(s->in.p, s->in.p + n, s->in.n);
+    s->in_from = s->done;
+}
+
+/* What has settled from the front on is acknowledged in one. */
+static void settle(void *arg)
+{
+    struct slot *s = arg;
+    struct buf record = {0};
+    uint64_t id = 0;
+
+    if (s->phase == SLOT_PAUSED || uv_is_closing((uv_handle_t *)&s->process))
+        return;
+    for (; s->first != s->last; s->first++) {
+        const struct way *w = way_at(s, s->first);
+
+        if (w->state != WAY_SETTLED)
+            break;
+        s->done = w->at + w->length;
+        if (w->id)
+            s->site->totals->acked[0]++;
+        id = w->id ? w->id : id;
+    }
+    if (id) {
+        link_put_ack(&record, id);
+        send_bytes(s, &record);
+        backoff_reset(&s->retry);
+    }
+    drop_done(s);
+    next_records(s);
 }
 
 /* Not taken by the journal: the bridge goes on waiting, we try again. */
-static void frame_later(struct slot *s, int err)
+static void frame_later(struct way *w, int err)
 {
     static struct log_limit limit;
+    struct slot *s = w->slot;
 
-    if (s->phase != SLOT_RUNNING)
-        return; /* the broker keeps it */
+    w->state = WAY_WAITING;
+    if (s->held || s->phase != SLOT_RUNNING)
+        return; /* told already; or the broker keeps it */
+    s->held = true;
     if (log_allowed(&limit))
         log_warning("mqtt frame waits",
                     "tenant=%d integration=%d bridge=%d err=%s",
@@ -149,75 +205,89 @@ static void frame_later(struct slot *s, int err)
 
 static void frame_settled(void *arg, int err)
 {
-    struct slot *s = arg;
+    struct way *w = arg;
+    struct slot *s = w->slot;
 
-    s->waiting = false;
+    s->waiting--;
     if (uv_is_closing((uv_handle_t *)&s->process)) { /* it died meanwhile */
-        if (s->handles == 0)
+        if (s->handles == 0 && s->waiting == 0)
             slot_rest(s);
         return;
     }
     if (err < 0) {
-        frame_later(s, err);
+        frame_later(w, err);
         return;
     }
-    acknowledge(s);
-    backoff_reset(&s->retry);
-    drop(s, s->held);
-    s->held = 0;
-    next_record(s);
+    w->state = WAY_SETTLED;
+    if (!ticker_active(s->turn))
+        ticker_start(s->turn, 0, 0);
 }
 
 /* Counts a frame once, however often it is offered. */
-static void count(struct slot *s, int64_t *counter)
+static void count(struct way *w, int64_t *counter)
 {
-    if (!s->counted)
+    if (!w->counted)
         ++*counter;
-    s->counted = true;
+    w->counted = true;
 }
 
-static void frame_offer(struct slot *s);
-
-static void frame_begin(struct slot *s)
+static void frame_offer(struct way *w)
 {
-    int64_t now = clock_mono(s->site->options->clock), turn;
-
-    quotas_turn(s->site->quotas, s->site->setup->tenant_id, INT64_MAX, &turn);
-    if (turn <= now)
-        frame_offer(s);
-    else
-        ticker_start(s->timer, (uint64_t)(turn - now + 999) / 1000, 0);
-}
-
-/* Offers the frame at the start of `in` to the journal. */
-static void frame_offer(struct slot *s)
-{
+    struct slot *s = w->slot;
     const struct setup *u = s->site->setup;
     struct frame f = {.source = u->source,
                       .tenant_id = u->tenant_id,
                       .integration_id = u->integration_id,
-                      .received_us = s->held_us,
+                      .received_us = w->received_us,
                       .count = 1,
                       .peer = str_of(u->url)};
     enum link_type type;
     struct bytes body;
     int r = ERR_RANGE;
 
-    link_record(buf_view(&s->in), &type, &body);
-    link_get_frame(&body, &s->held_id, &f.size, &f.topic, &f.payload);
-    s->waiting = true;
+    link_record(in_at(s, w->at), &type, &body);
+    link_get_frame(&body, &w->id, &f.size, &f.topic, &f.payload);
+    w->state = WAY_OFFERED;
+    s->waiting++;
     if (f.size == f.payload.n)
-        r = admit_frame(s->site->journal, &f, frame_settled, s);
+        r = admit_frame(s->site->journal, &f, frame_settled, w);
     if (r == 0) {
-        count(s, &s->site->totals->frames[0]);
+        count(w, &s->site->totals->frames[0]);
     } else if (r == ERR_RANGE) {
         f.rejected = "too_large";
-        count(s, &s->site->totals->rejected[0]);
-        admit_reject(s->site->door, &f, frame_settled, s);
+        count(w, &s->site->totals->rejected[0]);
+        admit_reject(s->site->door, &f, frame_settled, w);
     } else {
-        s->waiting = false;
-        frame_later(s, r);
+        s->waiting--;
+        frame_later(w, r);
     }
+}
+
+/* When its tenant's turn has come. */
+static void frame_begin(struct way *w)
+{
+    struct slot *s = w->slot;
+    int64_t now = clock_mono(s->site->options->clock), turn;
+
+    quotas_turn(s->site->quotas, s->site->setup->tenant_id, INT64_MAX, &turn);
+    if (turn <= now) {
+        frame_offer(w);
+        return;
+    }
+    w->state = WAY_WAITING;
+    s->held = true;
+    if (s->phase == SLOT_RUNNING)
+        ticker_start(s->timer, (uint64_t)(turn - now + 999) / 1000, 0);
+}
+
+static void offer_again(struct slot *s)
+{
+    s->held = false;
+    for (uint32_t i = s->first; i != s->last && !s->held; i++)
+        if (way_at(s, i)->state == WAY_WAITING)
+            frame_offer(way_at(s, i));
+    if (!s->held)
+        next_records(s);
 }
 
 /* ---- what a bridge says ---- */
@@ -244,50 +314,56 @@ static void on_state(struct slot *s, enum link_state state, struct str text)
     }
 }
 
-/* Returns how many bytes are done with, 0 when a frame is now held,
- * ERR_FORMAT for what no bridge may send. */
+/* ERR_FORMAT for what no bridge may send. */
 static int take_record(struct slot *s, enum link_type type, struct bytes body,
                        int length)
 {
+    struct way *w = way_at(s, s->last);
     enum link_state state;
     struct str topic, text;
     uint32_t size;
 
-    if (type == LINK_STATE && link_get_state(&body, &state, &text) == 0) {
+    *w = (struct way){.slot = s,
+                      .state = WAY_SETTLED,
+                      .length = (uint32_t)length,
+                      .at = s->parsed};
+    if (type == LINK_STATE && link_get_state(&body, &state, &text) == 0)
         on_state(s, state, text);
-        return length;
-    }
-    if (type != LINK_FRAME ||
-        link_get_frame(&body, &s->held_id, &size, &topic, &text) < 0)
+    else if (type != LINK_FRAME ||
+             link_get_frame(&body, &w->id, &size, &topic, &text) < 0)
         return ERR_FORMAT;
-    s->held = length;
-    s->held_us = clock_utc(s->site->options->clock);
-    s->counted = false;
+    s->parsed += (uint64_t)length;
+    s->last++;
+    if (type == LINK_FRAME) {
+        w->received_us = clock_utc(s->site->options->clock);
+        frame_begin(w);
+    }
     return 0;
 }
 
-/* Takes records off `in` up to a frame, which stays while it is under way. */
-static void next_record(struct slot *s)
+/* Sends all records on their way that have come whole. */
+static void next_records(struct slot *s)
 {
     enum link_type type;
     struct bytes body;
-    int r;
+    int r = 0;
 
-    for (;;) {
-        r = link_record(buf_view(&s->in), &type, &body);
-        if (r > 0)
-            r = take_record(s, type, body, r);
-        if (r <= 0)
+    while (!s->held && s->last - s->first < WAYS_MAX &&
+           (r = link_record(in_at(s, s->parsed), &type, &body)) > 0) {
+        r = take_record(s, type, body, r);
+        if (r < 0)
             break;
-        drop(s, r);
     }
     if (r < 0) {
         log_error("mqtt bridge broke its protocol", "integration=%d bridge=%d",
                   s->site->setup->integration_id, s->k);
         uv_read_stop((uv_stream_t *)&s->pipe);
         uv_process_kill(&s->process, SIGKILL);
-    } else if (s->held) {
-        frame_begin(s);
+        s->held = true; /* nothing more of it */
+    } else if (s->first != s->last &&
+               way_at(s, s->first)->state == WAY_SETTLED &&
+               !ticker_active(s->turn)) {
+        ticker_start(s->turn, 0, 0); /* said, and done with */
     }
 }
 
@@ -296,7 +372,7 @@ static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
     struct slot *s = handle->data;
 
     (void)suggested;
-    *ret = s->in.n < BUFFER_MAX
+    *ret = s->in.n < BUFFER_MAX + LINK_WINDOW / 4
                ? uv_buf_init((char *)buf_room(&s->in, 65536), 65536)
                : uv_buf_init(NULL, 0);
 }
@@ -312,8 +388,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         return;
     }
     s->in.n += (size_t)n;
-    if (n > 0 && s->held == 0)
-        next_record(s);
+    if (n > 0)
+        next_records(s);
 }
 
 /* ---- the life of a bridge ---- */
@@ -340,13 +416,14 @@ static void on_closed(uv_handle_t *handle)
 {
     struct slot *s = handle->data;
 
-    if (--s->handles == 0 && !s->waiting)
+    if (--s->handles == 0 && s->waiting == 0)
         slot_rest(s);
 }
 
 static void close_both(struct slot *s)
 {
     ticker_stop(s->timer);
+    ticker_stop(s->turn);
     s->connected = false;
     uv_close((uv_handle_t *)&s->process, on_closed);
     uv_close((uv_handle_t *)&s->pipe, on_closed);
@@ -394,7 +471,9 @@ static void slot_start(struct slot *s)
     uv_pipe_init(s->site->loop, &s->pipe, 0);
     s->pipe.data = s->process.data = s;
     s->handles = 2;
-    s->held = 0;
+    s->in_from = s->done = s->parsed = 0;
+    s->first = s->last = 0;
+    s->held = false;
     s->phase = SLOT_RUNNING;
     s->since_ms = (int64_t)uv_now(s->site->loop);
     backoff_reset(&s->retry);
@@ -410,7 +489,7 @@ static void slot_start(struct slot *s)
     uv_read_start((uv_stream_t *)&s->pipe, on_room, on_read);
 }
 
-/* Nothing of the process is left and no frame is under way. */
+/* Nothing of the process is left, and the journal holds no frame's callback. */
 static void slot_rest(struct slot *s)
 {
     int64_t lived = (int64_t)uv_now(s->site->loop) - s->since_ms;
@@ -439,7 +518,7 @@ static void on_timer(void *arg)
     else if (s->phase == SLOT_ENDING)
         uv_process_kill(&s->process, SIGKILL);
     else
-        frame_offer(s);
+        offer_again(s);
 }
 
 void slot_end(struct slot *s)
@@ -465,6 +544,7 @@ struct slot *slot_new(const struct site *site, int k)
     s->restart = (struct backoff){250, 30000, 0};
     s->retry = (struct backoff){50, 2000, 0};
     s->timer = ticker_new(site->loop, on_timer, s);
+    s->turn = ticker_new(site->loop, settle, s);
     slot_start(s);
     return s;
 }
@@ -479,6 +559,7 @@ void slot_free(struct slot *s)
     if (!s)
         return;
     ticker_free(s->timer);
+    ticker_free(s->turn);
     buf_done(&s->in);
     buf_done(&s->lost);
     free(s);

@@ -1,6 +1,6 @@
 /*
  * slot.h - one bridge slot of an MQTT integration: its child process, and the
- * frame under way. Private to mqtt.c. Loop thread only.
+ * frames under way. Private to mqtt.c. Loop thread only.
  */
 #pragma once
 
@@ -35,8 +35,8 @@ struct slot; /* opaque */
 
 /* Starts slot k at once and again whenever its process ends. */
 struct slot *slot_new(const struct site *site, int k);
-/* SIGTERM, SIGKILL three seconds later. A frame under way is still answered
- * when the journal has it in that time. A slot that has no process ends here
+/* SIGTERM, SIGKILL three seconds later. Frames under way are still answered
+ * when the journal has them in that time. A slot that has no process ends here
  * and now, else slot_ended is called. */
 void slot_end(struct slot *s);
 bool slot_ended(const struct slot *s); /* nothing of it is left */

@@ -40,7 +40,7 @@ room(ingest
           replies.c heo_session.c tls.c certificate.c proxy.c greeting.c socket.c
           conn.c tcp.c ingest.c
   USES base loop schema vault NEEDS PkgConfig::ssl PkgConfig::crypto)
-room(ingest/bridge SOURCES bridge.c broker.c USES base loop ingest NEEDS ${PAHO_MQTT})
+room(ingest/bridge SOURCES bridge.c broker.c gate.c USES base loop ingest NEEDS ${PAHO_MQTT})
 room(server/pipeline
   SOURCES feed.c stage.c unlock.c capture.c backlog.c pipeline.c progress.c replay.c strangers.c
           reconcile.c examine.c tenant_codec.c

@@ -1,8 +1,10 @@
 /*
  * bridge.c - the server's side of a bridge. The main thread reads the socket,
- * signals and what paho reported, and decides when to connect and subscribe;
- * paho's receive thread writes a frame and waits for its LINK_ACK, so one
- * frame is under way and the broker waits with it.
+ * signals, the gate and what paho reported, passes frames on as they gather,
+ * and decides when to connect and subscribe. paho's receive thread only leaves
+ * its frames in `out`, many at a time; the gate (gate.h) lets no byte of paho's
+ * out to the broker while a frame that it could acknowledge waits for its
+ * LINK_ACK.
  *
  * Promises: no PUBACK before LINK_ACK; the process ends at once, acknowledging
  * nothing, when the server's end of the socket does; SIGTERM leaves cleanly
@@ -11,6 +13,7 @@
  */
 #include "ingest/bridge/bridge.h"
 #include "ingest/bridge/broker.h"
+#include "ingest/bridge/gate.h"
 #include "ingest/link.h"
 #include "schema/frame.h"
 #include "server/base/clock.h"
@@ -35,19 +38,21 @@ enum {
     PAUSE_FIRST_MS = 250,
     PAUSE_MOST_MS = 30000,
     STEADY_MS = 30000, /* a connection that held that long was a good one */
+    DIAL_MS = 10000,   /* for the broker to answer at all */
     ANSWER_MS = 60000, /* paho owes an answer; longer: begin all over */
-    DRAIN_MS = 1500,   /* SIGTERM: for the frame under way */
+    DRAIN_MS = 1500,   /* SIGTERM: for the frames under way */
     LEAVE_MS = 1000,   /* ... and for the DISCONNECT */
     EXIT_SERVER_GONE = 3,
     EXIT_STUCK = 4,
 };
 
 enum stage {
-    STAGE_PAUSED,  /* until `due`: then connect, or subscribe again */
-    STAGE_WAITING, /* for paho's answer, not past `due` */
-    STAGE_UP,      /* subscribed; nothing is due */
-    STAGE_DRAIN,   /* told to end: the frame under way, not past `due` */
-    STAGE_LEAVE,   /* disconnecting, not past `due` */
+    STAGE_PAUSED,   /* until `due`: then connect, or subscribe again */
+    STAGE_DIALLING, /* the gate is, not past `due` */
+    STAGE_WAITING,  /* for paho's answer, not past `due` */
+    STAGE_UP,       /* subscribed; nothing is due */
+    STAGE_DRAIN,    /* told to end: the frames under way, not past `due` */
+    STAGE_LEAVE,    /* disconnecting, not past `due` */
 };
 
 /* One per process, as paho and signals are. */
@@ -55,25 +60,24 @@ static struct bridge {
     int fd, signals, wake;
     uint32_t payload_max;
     struct broker *broker;
+    struct gate *gate;
 
     /* Main thread */
     enum stage stage;
     int64_t due_us, since_us; /* monotonic; since: SUBSCRIBED */
     uint64_t sent_before;
     struct backoff pause;
-    struct buf in;
+    struct buf in, passing; /* passing: frames on their way to the server */
+    uint64_t acked_seen;    /* `acked`, without the lock */
 
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t changed;
-    uint64_t sent, acked; /* frame ids */
-    bool ending;
+    struct buf out;          /* frames that paho handed over, as records */
+    uint64_t sent, acked;    /* ids, which count bytes: the last frame that paho
+                                handed over, the last that is durable */
     enum broker_event event; /* the last one that main has not seen */
     char text[200];
-
-    pthread_mutex_t writing; /* whole records on fd */
-} br = {.lock = PTHREAD_MUTEX_INITIALIZER,
-        .changed = PTHREAD_COND_INITIALIZER,
-        .writing = PTHREAD_MUTEX_INITIALIZER};
+} br = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static int64_t now_us(void)
 {
@@ -86,7 +90,6 @@ static void write_record(const struct buf *b)
 {
     size_t at = 0;
 
-    pthread_mutex_lock(&br.writing);
     while (at < b->n) {
         ssize_t n = send(br.fd, b->p + at, b->n - at, MSG_NOSIGNAL);
 
@@ -94,7 +97,6 @@ static void write_record(const struct buf *b)
             _exit(EXIT_SERVER_GONE);
         at += n > 0 ? (size_t)n : 0;
     }
-    pthread_mutex_unlock(&br.writing);
 }
 
 static void write_state(enum link_state state, const char *text)
@@ -106,17 +108,35 @@ static void write_state(enum link_state state, const char *text)
     buf_done(&b);
 }
 
+/* What has gathered, in one go. */
+static void pass_on(void)
+{
+    struct buf empty = br.passing;
+
+    pthread_mutex_lock(&br.lock);
+    br.passing = br.out;
+    br.out = empty;
+    pthread_mutex_unlock(&br.lock);
+    write_record(&br.passing);
+    buf_clear(&br.passing);
+}
+
 /* ---- paho's threads ---- */
 
-static void on_happened(enum broker_event event, const char *text)
+static void wake_main(void)
 {
     const uint64_t one = 1;
 
+    (void)!write(br.wake, &one, sizeof one);
+}
+
+static void on_happened(enum broker_event event, const char *text)
+{
     pthread_mutex_lock(&br.lock);
     br.event = event;
     snprintf(br.text, sizeof br.text, "%s", text ? text : "");
     pthread_mutex_unlock(&br.lock);
-    (void)!write(br.wake, &one, sizeof one);
+    wake_main();
 }
 
 /* A message longer than the server wants goes as a sample with its true size:
@@ -124,25 +144,21 @@ static void on_happened(enum broker_event event, const char *text)
 static void on_arrived(struct str topic, struct str payload)
 {
     uint32_t size = (uint32_t)payload.n;
-    struct buf b = {0};
-    uint64_t id;
+    uint64_t space;
+    bool first;
 
     if (payload.n > br.payload_max && payload.n > FRAME_SAMPLE_MAX)
         payload.n = FRAME_SAMPLE_MAX;
+    space = topic.n + payload.n + LINK_FRAME_HEAD;
     pthread_mutex_lock(&br.lock);
-    if (br.ending)
-        _exit(0); /* returning would acknowledge */
-    id = ++br.sent;
-    pthread_mutex_unlock(&br.lock);
-
-    link_put_frame(&b, id, size, topic, payload);
-    write_record(&b);
-    buf_done(&b);
-
-    pthread_mutex_lock(&br.lock);
-    while (br.acked != id)
+    while (br.sent != br.acked && br.sent + space - br.acked > LINK_WINDOW)
         pthread_cond_wait(&br.changed, &br.lock);
+    first = br.out.n == 0;
+    br.sent += space;
+    link_put_frame(&br.out, br.sent, size, topic, payload);
     pthread_mutex_unlock(&br.lock);
+    if (first)
+        wake_main();
 }
 
 /* ---- reading from the server ---- */
@@ -150,9 +166,13 @@ static void on_arrived(struct str topic, struct str payload)
 static void on_ack(uint64_t id)
 {
     pthread_mutex_lock(&br.lock);
+    if (id > br.sent) /* then nothing it says can be believed */
+        _exit(EXIT_SERVER_GONE);
     br.acked = id;
-    pthread_cond_broadcast(&br.changed);
+    pthread_cond_signal(&br.changed);
     pthread_mutex_unlock(&br.lock);
+    br.acked_seen = id;
+    gate_durable(br.gate, id);
 }
 
 /* Blocks. Ends the process when the server is gone. */
@@ -212,31 +232,30 @@ static void enter(enum stage stage, int64_t ms)
     br.due_us = now_us() + ms * 1000;
 }
 
-static bool frame_under_way(void)
+static uint64_t sent_last(void)
 {
-    bool is;
+    uint64_t id;
 
     pthread_mutex_lock(&br.lock);
-    is = br.sent != br.acked;
+    id = br.sent;
     pthread_mutex_unlock(&br.lock);
-    return is;
+    return id;
 }
 
 /* Since the last time this was asked, or right now? */
 static bool frames_flow(void)
 {
-    bool flow;
+    uint64_t sent = sent_last();
+    bool flow = sent != br.acked_seen || sent != br.sent_before;
 
-    pthread_mutex_lock(&br.lock);
-    flow = br.sent != br.acked || br.sent != br.sent_before;
-    br.sent_before = br.sent;
-    pthread_mutex_unlock(&br.lock);
+    br.sent_before = sent;
     return flow;
 }
 
 static void on_event(enum broker_event event, const char *text)
 {
-    if (br.stage == STAGE_LEAVE && event != BROKER_NOTHING)
+    if (br.stage == STAGE_LEAVE && event != BROKER_NOTHING &&
+        !gate_is_open(br.gate))
         _exit(0); /* left, or lost, which is as good */
     if (br.stage >= STAGE_DRAIN || event == BROKER_NOTHING)
         return;
@@ -256,13 +275,40 @@ static void on_event(enum broker_event event, const char *text)
     }
 }
 
+static void begin(void)
+{
+    enter(STAGE_WAITING, ANSWER_MS);
+    broker_begin(br.broker, gate_proxy(br.gate));
+}
+
+/* What the gate loses while paho has it, paho notices. In the end paho's
+ * DISCONNECT has to be through. */
+static void on_gate(enum gate_event event)
+{
+    if (br.stage == STAGE_LEAVE && event == GATE_CLOSED)
+        _exit(0);
+    if (br.stage != STAGE_DIALLING)
+        return;
+    if (event == GATE_OPENED)
+        begin();
+    else if (event == GATE_CLOSED)
+        on_event(BROKER_LOST, gate_text(br.gate));
+}
+
 /* `due` has come. */
 static void on_due(void)
 {
     switch (br.stage) {
     case STAGE_PAUSED:
-        enter(STAGE_WAITING, ANSWER_MS);
-        broker_begin(br.broker);
+        if (gate_is_open(br.gate)) { /* only a subscription is missing */
+            begin();
+        } else {
+            enter(STAGE_DIALLING, DIAL_MS);
+            gate_open(br.gate);
+        }
+        break;
+    case STAGE_DIALLING:
+        on_event(BROKER_LOST, "the broker does not answer");
         break;
     case STAGE_WAITING: /* frames come before the answer, and may block */
         if (!frames_flow())
@@ -284,16 +330,14 @@ static void on_signal(void)
     if (read(br.signals, &info, sizeof info) != sizeof info ||
         br.stage >= STAGE_DRAIN)
         return;
-    pthread_mutex_lock(&br.lock);
-    br.ending = true;
-    pthread_mutex_unlock(&br.lock);
+    gate_shut(br.gate);
     enter(STAGE_DRAIN, DRAIN_MS);
 }
 
-/* The frame under way has been answered: nothing more will begin. */
+/* The frames under way have been answered: hardly any more will begin. */
 static void maybe_leave(void)
 {
-    if (br.stage != STAGE_DRAIN || frame_under_way())
+    if (br.stage != STAGE_DRAIN || sent_last() != br.acked_seen)
         return;
     enter(STAGE_LEAVE, LEAVE_MS);
     broker_leave(br.broker);
@@ -320,27 +364,32 @@ static void take_event(void)
     br.event = BROKER_NOTHING;
     memcpy(text, br.text, sizeof text);
     pthread_mutex_unlock(&br.lock);
+    pass_on();
     on_event(event, text);
 }
 
 static _Noreturn void run(void)
 {
-    struct pollfd at[] = {{.fd = br.fd, .events = POLLIN},
-                          {.fd = br.signals, .events = POLLIN},
-                          {.fd = br.wake, .events = POLLIN}};
+    enum { SERVER, SIGNALS, WAKE, GATE };
+    struct pollfd at[GATE + GATE_POLLS] = {
+        [SERVER] = {.fd = br.fd, .events = POLLIN},
+        [SIGNALS] = {.fd = br.signals, .events = POLLIN},
+        [WAKE] = {.fd = br.wake, .events = POLLIN}};
 
     for (;;) {
-        if (poll(at, 3, pause_ms()) < 0) {
+        gate_poll(br.gate, at + GATE);
+        if (poll(at, GATE + GATE_POLLS, pause_ms()) < 0) {
             if (errno != EINTR)
                 _exit(EXIT_STUCK);
             continue;
         }
-        if (at[0].revents)
+        if (at[SERVER].revents)
             read_acks();
-        if (at[1].revents)
+        if (at[SIGNALS].revents)
             on_signal();
-        if (at[2].revents)
+        if (at[WAKE].revents)
             take_event();
+        on_gate(gate_turn(br.gate, at + GATE, sent_last, br.acked_seen));
         if (br.stage != STAGE_UP && now_us() >= br.due_us)
             on_due();
         maybe_leave();
@@ -378,6 +427,8 @@ int bridge_run(int fd)
     r = process_setup(fd);
     if (r == 0)
         r = read_config(&c, &length);
+    if (r == 0)
+        r = gate_new(c.url, &br.gate);
     if (r == 0)
         r = broker_new(&c, &hooks, &br.broker);
     if (r < 0) {

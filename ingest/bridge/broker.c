@@ -29,9 +29,10 @@ enum call { CALL_NONE, CALL_BEGIN, CALL_LEAVE };
 
 struct broker {
     MQTTAsync client;
-    pthread_mutex_t lock; /* of `call` */
+    pthread_mutex_t lock; /* of `call` and `proxy` */
     pthread_cond_t called;
     enum call call;
+    char proxy[24]; /* of the next connect */
     struct broker_hooks hooks;
     bool tls;
     char *username, *password, *ca_file, *cert_file, *key_file;
@@ -116,7 +117,7 @@ static void call_failed(struct broker *b, int code)
     report(b, BROKER_LOST, text ? text : "paho refused the call");
 }
 
-static void connect_now(struct broker *b)
+static void connect_now(struct broker *b, const char *proxy)
 {
     MQTTAsync_connectOptions o = MQTTAsync_connectOptions_initializer;
     MQTTAsync_SSLOptions tls = MQTTAsync_SSLOptions_initializer;
@@ -138,6 +139,7 @@ static void connect_now(struct broker *b)
     o.username = b->username;
     o.password = b->password;
     o.ssl = b->tls ? &tls : NULL;
+    o.httpProxy = o.httpsProxy = proxy;
     o.onSuccess = on_connect;
     o.onFailure = on_connect_failure;
     o.context = b;
@@ -219,7 +221,7 @@ static int on_message(void *context, char *topic, int n, MQTTAsync_message *m)
     b->hooks.arrived(name, payload);
     MQTTAsync_freeMessage(&m);
     MQTTAsync_free(topic);
-    return 1; /* here paho sends the PUBACK */
+    return 1; /* here paho writes the PUBACK; the gate holds it */
 }
 
 static void on_left(void *context, MQTTAsync_successData *response)
@@ -253,39 +255,42 @@ static void *calls(void *arg)
 
     for (;;) {
         enum call call;
+        char proxy[sizeof b->proxy];
 
         pthread_mutex_lock(&b->lock);
         while (b->call == CALL_NONE)
             pthread_cond_wait(&b->called, &b->lock);
         call = b->call;
         b->call = CALL_NONE;
+        memcpy(proxy, b->proxy, sizeof proxy);
         pthread_mutex_unlock(&b->lock);
         if (call == CALL_LEAVE)
             leave_now(b);
         else if (MQTTAsync_isConnected(b->client))
             subscribe(b);
         else
-            connect_now(b);
+            connect_now(b, proxy);
     }
     return NULL;
 }
 
-static void call_soon(struct broker *b, enum call call)
+static void call_soon(struct broker *b, enum call call, const char *proxy)
 {
     pthread_mutex_lock(&b->lock);
     b->call = call;
+    snprintf(b->proxy, sizeof b->proxy, "%s", proxy);
     pthread_cond_signal(&b->called);
     pthread_mutex_unlock(&b->lock);
 }
 
-void broker_begin(struct broker *b)
+void broker_begin(struct broker *b, const char *proxy)
 {
-    call_soon(b, CALL_BEGIN);
+    call_soon(b, CALL_BEGIN, proxy);
 }
 
 void broker_leave(struct broker *b)
 {
-    call_soon(b, CALL_LEAVE);
+    call_soon(b, CALL_LEAVE, "");
 }
 
 /* ---- making one ---- */

@@ -22,7 +22,7 @@ enum broker_event {
 struct broker_hooks {
     /* `text` says why, for a person; valid during the call. */
     void (*happened)(enum broker_event event, const char *text);
-    /* Returns when the message may be acknowledged, else not at all. */
+    /* paho writes its PUBACK when this returns; the gate lets it out. */
     void (*arrived)(struct str topic, struct str payload);
 };
 
@@ -30,9 +30,9 @@ struct broker_hooks {
 int broker_new(const struct link_config *c, const struct broker_hooks *hooks,
                struct broker **ret);
 
-/* Connects, or subscribes where that is what is missing; answered by events.
- * Neither blocks: paho's calls wait while `arrived` does, so a thread of the
- * broker's own makes them. */
-void broker_begin(struct broker *b);
+/* Connects through the proxy "host:port" (copied), or subscribes where that is
+ * what is missing; answered by events. Neither blocks: paho's calls wait while
+ * `arrived` does, so a thread of the broker's own makes them. */
+void broker_begin(struct broker *b, const char *proxy);
 /* Disconnects, keeping the session; BROKER_LEFT when that is done. */
 void broker_leave(struct broker *b);

@@ -23,6 +23,7 @@
 #include "server/pipeline/reconcile.h"
 #include "server/pipeline/strangers.h"
 #include "server/store/watch.h"
+#include <malloc.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -492,6 +493,11 @@ int cmd_serve(struct cli *c)
     raise_files();
     /* Connections open and files sync on the pool: more threads than cores. */
     setenv("UV_THREADPOOL_SIZE", "16", 0);
+    /* A batch's memory is needed again by the next one: giving it back costs
+     * more than decoding does. Few heaps, so that what is kept is kept once. */
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_MMAP_THRESHOLD, 16 << 20);
+    mallopt(M_TRIM_THRESHOLD, 32 << 20);
     v.s = &c->settings;
     snprintf(v.window, sizeof v.window, "%lld", (long long)v.s->dedup_window_s);
     uv_exepath(v.program, &n);

@@ -102,31 +102,36 @@ static void take_meter(struct stage_item *it, struct arena *a,
         it->meter.codec_version_id = codec_ids[codec_number(codec)];
 }
 
+/* What a stranger's detail names it by. */
+static struct str who(const struct stage_item *it, struct arena *a)
+{
+    if (it->is_uplink)
+        return arena_printf(a, STRANGER_EUI "%016llx",
+                            (unsigned long long)it->uplink.dev_eui);
+    return arena_printf(a, STRANGER_SERIAL "%.*s",
+                        STR_ARGS(it->frame.identity));
+}
+
 void stage_resolve(struct stage_item *it, struct arena *a,
                    const struct directory *d,
                    const int16_t codec_ids[STAGE_CODECS])
 {
     const struct meter_entry *m = NULL;
-    struct str who;
     int err = ERR_UNKNOWN;
 
     if (it->fate)
         return;
-    if (it->is_uplink) {
-        who = arena_printf(a, STRANGER_EUI "%016llx",
-                           (unsigned long long)it->uplink.dev_eui);
+    if (it->is_uplink)
         m = directory_by_eui(d, it->frame.tenant_id, it->uplink.dev_eui);
-    } else {
-        who = arena_printf(a, STRANGER_SERIAL "%.*s",
-                           STR_ARGS(it->frame.identity));
+    else
         err =
             directory_by_serial(d, it->frame.tenant_id, it->frame.identity, &m);
-    }
     if (m)
         take_meter(it, a, d, m, codec_ids);
     else
         refuse(it, FATE_QUARANTINED,
-               err == ERR_CONFLICT ? "ambiguous_meter" : "unknown_meter", who);
+               err == ERR_CONFLICT ? "ambiguous_meter" : "unknown_meter",
+               who(it, a));
 }
 
 /* ---- decode ---- */

@@ -101,8 +101,8 @@ static void on_poll(uv_poll_t *h, int status, int events)
         pg_conn_fail(c, uv_strerror(status));
         return;
     }
-    if (events & UV_WRITABLE)
-        pg_conn_flush(c);
+    if (events & UV_WRITABLE && pg_conn_flush(c) && c->events.room)
+        c->events.room(c->events.arg);
     if (!c->pq || c->poll != h || !(events & UV_READABLE))
         return;
     if (!PQconsumeInput(c->pq))
@@ -168,15 +168,16 @@ PGconn *pg_conn_pq(const struct pg_conn *c)
     return c->pq;
 }
 
-void pg_conn_flush(struct pg_conn *c)
+bool pg_conn_flush(struct pg_conn *c)
 {
     if (!c->pq)
-        return;
+        return false;
     int left = PQflush(c->pq);
     if (left < 0)
         pg_conn_fail(c, PQerrorMessage(c->pq));
     else
         watch(c, left == 1);
+    return left == 0;
 }
 
 static void drop(struct pg_conn *c)

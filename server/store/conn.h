@@ -20,6 +20,7 @@ struct pg_conn_options {
 struct pg_conn_events {
     void (*up)(void *arg);    /* ready for queries */
     void (*input)(void *arg); /* PQconsumeInput succeeded: look for results */
+    void (*room)(void *arg);  /* all is sent that had to wait; NULL is fine */
     void (*down)(void *arg, const char *error); /* whatever ran is lost */
     void *arg;
 };
@@ -29,8 +30,9 @@ struct pg_conn *pg_conn_new(uv_loop_t *loop, const struct pg_conn_options *o,
                             const struct pg_conn_events *events);
 /* The libpq connection while up, else NULL. */
 PGconn *pg_conn_pq(const struct pg_conn *c);
-/* Sends what libpq has buffered; call after each PQsend* or PQput*. */
-void pg_conn_flush(struct pg_conn *c);
+/* Sends what libpq has buffered; call after each PQsend* or PQput*. False when
+ * some of it has to wait (then `room` runs), or the connection failed. */
+bool pg_conn_flush(struct pg_conn *c);
 /* Drops the connection and opens it again; `down` runs inside this call. */
 void pg_conn_fail(struct pg_conn *c, const char *error);
 /* `done` runs later, when nothing is under way any more. */

@@ -255,7 +255,8 @@ int pg_pool_new(uv_loop_t *loop, const struct pg_options *o,
         m->pool = p;
         m->deadline = ticker_new(loop, on_deadline, m);
         m->conn = pg_conn_new(
-            loop, &co, &(struct pg_conn_events){on_up, on_input, on_down, m});
+            loop, &co,
+            &(struct pg_conn_events){on_up, on_input, NULL, on_down, m});
     }
     *ret = p;
     return 0;

@@ -47,11 +47,11 @@ struct store_watch *store_watch_new(uv_loop_t *loop, const char *url,
     struct store_watch *w = mem_alloc(sizeof *w);
     w->changed = changed;
     w->arg = arg;
-    w->conn =
-        pg_conn_new(loop,
-                    &(struct pg_conn_options){url, role, connect_s,
-                                              "LISTEN headend_directory"},
-                    &(struct pg_conn_events){on_up, on_input, on_down, w});
+    w->conn = pg_conn_new(
+        loop,
+        &(struct pg_conn_options){url, role, connect_s,
+                                  "LISTEN headend_directory"},
+        &(struct pg_conn_events){on_up, on_input, NULL, on_down, w});
     return w;
 }
 

@@ -23,7 +23,7 @@ static const char staging[] =
     " codec_version_id smallint, values bigint[], value_quality int[])"
     " ON COMMIT DELETE ROWS";
 
-enum { WRITE_DEADLINE_MS = 60000 };
+enum { WRITE_DEADLINE_MS = 60000, SLICE = 128 * 1024 };
 /* The results that have rows, by their columns. */
 enum { COLUMNS_GAPS = 3, COLUMNS_COUNTS = 4 };
 
@@ -36,7 +36,9 @@ struct store_writer {
     struct profile_known *known;     /* stored by this connection's time */
     const struct store_batch *batch; /* while writing */
     const struct buf *copies[2];
-    int copy; /* next stream to send */
+    int copy;                  /* next stream to send */
+    const struct buf *copying; /* this one, up to here */
+    size_t copied;
     store_done_fn *done;
     store_cursor_fn *cursor_done;
     void *arg;
@@ -79,6 +81,7 @@ static void write_finish(struct store_writer *w, int err, const char *error)
     w->done = NULL;
     w->cursor_done = NULL;
     w->batch = NULL;
+    w->copying = NULL;
     if (done)
         done(w->arg, &(struct store_result){err, error, w->counts,
                                             err == 0 ? w->n_counts : 0, w->gaps,
@@ -126,14 +129,29 @@ static void take_failure(struct store_writer *w, const PGresult *res)
     snprintf(w->error, sizeof w->error, "%.*s", STR_ARGS(text));
 }
 
+/* The rest of the stream that is being sent, a slice at a time: a turn of the
+ * loop is short, and libpq never holds the whole once more. */
 static void send_copy(struct store_writer *w)
 {
-    PGconn *pq = pg_conn_pq(w->conn);
-    const struct buf *b = w->copies[w->copy++];
-    /* libpq buffers what the socket does not take; it does not block. */
-    if (PQputCopyData(pq, (const char *)b->p, (int)b->n) < 0 ||
-        PQputCopyEnd(pq, NULL) < 0)
-        pg_conn_fail(w->conn, PQerrorMessage(pq));
+    const struct buf *b = w->copying;
+
+    while (b && w->copied < b->n) {
+        PGconn *pq = pg_conn_pq(w->conn);
+        size_t n = b->n - w->copied < SLICE ? b->n - w->copied : SLICE;
+
+        if (PQputCopyData(pq, (const char *)b->p + w->copied, (int)n) < 0) {
+            pg_conn_fail(w->conn, PQerrorMessage(pq));
+            return;
+        }
+        w->copied += n;
+        if (!pg_conn_flush(w->conn))
+            return; /* on_room goes on, or all is over */
+    }
+    if (!b)
+        return;
+    w->copying = NULL;
+    if (PQputCopyEnd(pg_conn_pq(w->conn), NULL) < 0)
+        pg_conn_fail(w->conn, PQerrorMessage(pg_conn_pq(w->conn)));
     else
         pg_conn_flush(w->conn);
 }
@@ -142,6 +160,8 @@ static void take(struct store_writer *w, PGresult *res)
 {
     switch (PQresultStatus(res)) {
     case PGRES_COPY_IN:
+        w->copying = w->copies[w->copy++];
+        w->copied = 0;
         send_copy(w);
         break;
     case PGRES_TUPLES_OK:
@@ -167,7 +187,7 @@ static void on_input(void *arg)
     struct store_writer *w = arg;
     for (;;) {
         PGconn *pq = pg_conn_pq(w->conn);
-        if (!pq || !busy(w) || PQisBusy(pq))
+        if (!pq || !busy(w) || w->copying || PQisBusy(pq))
             return;
         PGresult *res = PQgetResult(pq);
         if (!res) {
@@ -180,6 +200,15 @@ static void on_input(void *arg)
         if (copying) /* PQgetResult would repeat COPY_IN until it ended */
             continue;
     }
+}
+
+/* What came meanwhile is an error, and waits for the end of the stream. */
+static void on_room(void *arg)
+{
+    struct store_writer *w = arg;
+    send_copy(w);
+    if (!w->copying)
+        on_input(w);
 }
 
 static void on_up(void *arg)
@@ -214,7 +243,7 @@ struct store_writer *store_writer_new(uv_loop_t *loop, const char *url,
     w->deadline = ticker_new(loop, on_deadline, w);
     w->conn = pg_conn_new(
         loop, &(struct pg_conn_options){url, role, connect_s, staging},
-        &(struct pg_conn_events){on_up, on_input, on_down, w});
+        &(struct pg_conn_events){on_up, on_input, on_room, on_down, w});
     return w;
 }
 

@@ -68,7 +68,8 @@ def test_kill_during_ten_thousand_uplinks_stores_each_once(
 def test_kill_keeps_what_a_gas_meter_was_told_is_safe(site, fleet):
     """An ack, then kill -9 at once, fifty times over."""
     serial = site.sql("SELECT serial FROM meter JOIN meter_model USING "
-                      "(tenant_id, model_id) WHERE name = 'heo-g4' LIMIT 1")
+                      "(tenant_id, model_id) WHERE meter_model.name = 'heo-g4' "
+                      "LIMIT 1")
     acked = []
     for i in range(5):
         with site.gas_meter(serial[0][0]) as meter:

@@ -166,12 +166,13 @@ def test_backlog_is_counted_per_tenant_after_a_crash(site, broker, node,
     site.start()
     wait_until(lambda: scrape(site), what="the backlog to be counted")
     found = scrape(site)
-    assert found[node.id]["received"] == 30
+    # What was not acknowledged yet when it died comes again.
+    assert found[node.id]["received"] >= 30
     assert found[node.other.id]["received"] == 2
     site.sql("ALTER TABLE capture DROP CONSTRAINT wait")
     wait_until(site.drained, 60)
     scrape(site)
-    assert node.fates() == {"stored": 30}
+    assert node.fates()["stored"] == 30
     site.check_balance()
     wait_until(lambda: re.search(r"reconciled journal=1 .* pending=32 .*"
                                  r" frames=2 ledger=2", site.headend.log()))
