@@ -1,5 +1,5 @@
 /*
- * conn.c - see conn.h.
+ * conn.c - see conn.h: one connection.
  *
  * A connection is settled once per loop turn, just before the loop waits:
  * whatever happened to its session in that turn (bytes, answers of the
@@ -11,120 +11,16 @@
  * closes or the linger is over -> close. (Closing over unread bytes would
  * reset the connection, and the last reply could be lost.)
  */
-#include "ingest/conn.h"
+#include "ingest/line.h"
 #include "ingest/socket.h"
 #include "server/base/err.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/loop/loop.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <uthash.h>
 #include <utlist.h>
-
-enum {
-    READ_MAX = 64 * 1024,
-    UNSENT_MAX = 64 * 1024, /* bytes of replies; more pause the reading */
-    PLAIN_MAX = 16 * 1024,  /* most that one TLS record holds */
-};
-
-enum conn_state {
-    OPEN,    /* greets, if it has a greeting; then the session talks */
-    LEAVING, /* half-closed; what comes is dropped */
-    CLOSING, /* uv_close is under way */
-};
-
-struct conn {
-    struct conns *all;
-    struct conn *prev, *next;
-    const struct heo_host *host;
-    void (*gone)(void *arg);
-    void *gone_arg;
-    struct conn *next_dirty;
-    bool dirty, reading;
-    bool claimed; /* in by_meter */
-    enum conn_state state;
-    uv_tcp_t handle;
-    struct ticker *ticker;
-    int64_t due_us;              /* what the ticker is set to */
-    struct greeting *greeting;   /* NULL: over, or none is needed */
-    struct tls *tls;             /* NULL: plain */
-    struct heo_session *session; /* NULL while it greets */
-    uint64_t meter; /* tenant << 32 | meter; 0 until it said hello */
-    UT_hash_handle hh;
-};
-
-struct conns {
-    uv_loop_t *loop;
-    const struct ingest_options *o;
-    uv_prepare_t turn;
-    struct conn *list;
-    struct conn *dirty;    /* to be settled in this turn */
-    struct conn *by_meter; /* uthash */
-    struct greeter *greeter;
-    int64_t open, total, refused, secured, greetings_failed;
-    bool has_room; /* a greeting ended in this turn */
-    void (*room)(void *arg);
-    void *room_arg;
-    void (*done)(void *arg);
-    void *done_arg;
-    char scratch[READ_MAX]; /* what is read, by whichever connection */
-    char plain[PLAIN_MAX];  /* what it means, where that was TLS */
-};
-
-static void conn_settle(struct conn *c);
-
-static void on_turn(uv_prepare_t *turn)
-{
-    struct conns *all = turn->data;
-    struct conn *c;
-
-    while ((c = all->dirty)) {
-        all->dirty = c->next_dirty;
-        c->dirty = false;
-        conn_settle(c);
-    }
-    if (all->has_room) {
-        all->has_room = false;
-        all->room(all->room_arg);
-    }
-}
-
-struct conns *conns_new(uv_loop_t *loop, const struct ingest_options *o,
-                        void (*room)(void *arg), void *arg)
-{
-    struct conns *all = mem_alloc(sizeof *all);
-
-    all->loop = loop;
-    all->o = o;
-    all->room = room;
-    all->room_arg = arg;
-    all->greeter = greeter_new(loop);
-    uv_prepare_init(loop, &all->turn);
-    all->turn.data = all;
-    uv_prepare_start(&all->turn, on_turn);
-    return all;
-}
-
-static void on_turn_closed(uv_handle_t *turn)
-{
-    struct conns *all = turn->data;
-    void (*done)(void *arg) = all->done;
-    void *arg = all->done_arg;
-
-    free(all);
-    done(arg);
-}
-
-void conns_free(struct conns *all, void (*done)(void *arg), void *arg)
-{
-    assert(!all->list);
-    all->done = done;
-    all->done_arg = arg;
-    greeter_free(all->greeter);
-    uv_close((uv_handle_t *)&all->turn, on_turn_closed);
-}
 
 void conn_mark(void *arg)
 {
@@ -182,7 +78,7 @@ static void conn_greeted(struct conn *c)
     c->greeting = NULL;
 }
 
-static void conn_close(struct conn *c)
+void conn_close(struct conn *c)
 {
     if (c->state == CLOSING)
         return;
@@ -278,7 +174,7 @@ static void conn_read(struct conn *c, bool on);
 
 /* The line breaks its protocol: what OpenSSL has to say about it, then closed.
  * Who connected and said nothing is a port scan or a health check. */
-static void conn_fail(struct conn *c, const char *why)
+void conn_fail(struct conn *c, const char *why)
 {
     static struct log_limit limit;
     struct buf *out = c->greeting ? greeting_out(c->greeting) : tls_out(c->tls);
@@ -358,7 +254,7 @@ static void conn_read(struct conn *c, bool on)
         conn_close(c);
 }
 
-static void on_ticker(void *arg)
+void conn_ticker(void *arg)
 {
     struct conn *c = arg;
 
@@ -468,7 +364,7 @@ static void conn_greet(struct conn *c)
     buf_done(&rest);
 }
 
-static void conn_settle(struct conn *c)
+void conn_settle(struct conn *c)
 {
     size_t queued;
 
@@ -490,25 +386,7 @@ static void conn_settle(struct conn *c)
     conn_read(c, queued < UNSENT_MAX && heo_session_wants_bytes(c->session));
 }
 
-/* The session cap: said once, then closed; not worth a session's memory. */
-static void conn_refuse(struct conn *c, bool plain)
-{
-    static const char busy[] = "{\"t\":\"nak\",\"code\":\"busy\"}\n";
-    static struct log_limit limit;
-    uv_buf_t b = uv_buf_init((char *)busy, sizeof busy - 1);
-    struct conns *all = c->all;
-    int n = log_allowed(&limit);
-
-    all->refused++;
-    if (n)
-        log_warning("session refused, too many",
-                    "integration=%d sessions=%lld more=%d",
-                    c->host->integration_id, (long long)all->open, n - 1);
-    if (plain)
-        uv_try_write((uv_stream_t *)&c->handle, &b, 1);
-}
-
-static void conn_start(struct conn *c, struct tls_context *tls)
+void conn_start(struct conn *c, struct tls_context *tls)
 {
     struct conns *all = c->all;
     struct sockaddr_storage a = {0};
@@ -527,74 +405,4 @@ static void conn_start(struct conn *c, struct tls_context *tls)
     c->greeting = greeting_new(all->greeter, tls, proxied, conn_mark, c);
     ticker_start(c->ticker, (uint64_t)all->o->tcp_greeting_ms, 0);
     conn_mark(c);
-}
-
-bool conns_have_room(struct conns *all)
-{
-    struct conn *idlest;
-
-    if (greeter_open(all->greeter) < all->o->tcp_greetings)
-        return true;
-    idlest = greeter_idlest(all->greeter);
-    if (idlest)
-        conn_fail(idlest, "others want to greet, and it took longest");
-    return idlest != NULL;
-}
-
-void conns_accept(struct conns *all, uv_stream_t *server,
-                  const struct heo_host *host, struct tls_context *tls,
-                  void (*gone)(void *arg), void *arg)
-{
-    struct conn *c = mem_alloc(sizeof *c);
-
-    c->all = all;
-    c->host = host;
-    c->gone = gone;
-    c->gone_arg = arg;
-    c->due_us = INT64_MAX;
-    c->handle.data = c;
-    c->ticker = ticker_new(all->loop, on_ticker, c);
-    uv_tcp_init(all->loop, &c->handle);
-    DL_APPEND(all->list, c);
-    all->open++;
-    if (uv_accept(server, (uv_stream_t *)&c->handle) < 0) {
-        conn_close(c);
-    } else if (all->open > all->o->tcp_sessions) {
-        conn_refuse(c, !tls);
-        conn_close(c);
-    } else {
-        all->total++;
-        conn_start(c, tls);
-    }
-}
-
-void conns_end(struct conns *all, const struct heo_host *host)
-{
-    struct conn *c;
-
-    for (c = all->list; c; c = c->next)
-        if (c->host == host && c->greeting) {
-            conn_close(c);
-        } else if (c->host == host && c->state == OPEN) {
-            heo_session_end(c->session, NULL);
-            conn_mark(c);
-        }
-}
-
-void conns_close(struct conns *all)
-{
-    struct conn *c;
-
-    for (c = all->list; c; c = c->next)
-        conn_close(c);
-}
-
-void conns_stats(const struct conns *all, struct ingest_stats *s)
-{
-    s->sessions += all->open;
-    s->sessions_total += all->total;
-    s->sessions_refused += all->refused;
-    s->greetings += greeter_open(all->greeter);
-    s->greetings_failed += all->greetings_failed;
-    s->sessions_secured += all->secured;
 }

@@ -38,7 +38,7 @@ room(ingest
   SOURCES segment.c reader.c journal_dir.c journal.c ledger.c admit.c quota.c directory.c
           uplink.c chirpstack.c tts.c link.c slot.c mqtt.c
           replies.c heo_session.c tls.c certificate.c proxy.c greeting.c socket.c
-          conn.c tcp.c ingest.c
+          conn.c conns.c tcp.c ingest.c
   USES base loop schema vault NEEDS PkgConfig::ssl PkgConfig::crypto)
 room(ingest/bridge SOURCES bridge.c broker.c gate.c USES base loop ingest NEEDS ${PAHO_MQTT})
 room(server/pipeline
