@@ -452,24 +452,28 @@ BEGIN
                 WHERE p_by <> 'hour') s
     ), periods AS (
         SELECT lower, upper FROM edges WHERE upper IS NOT NULL AND lower < p_to
-    ), readings AS (
-        SELECT r.time, r.value, r.unit, r.kind, r.quality FROM reading_current r
+    ), readings AS ( -- of which period? One at an edge closes the period before it.
+        SELECT r.time, r.value, r.unit, r.kind, r.quality,
+            date_trunc(p_by, r.time - interval '1 microsecond', zone) AS lower
+        FROM reading_current r
         WHERE r.tenant_id = p_tenant AND r.meter_id = p_meter AND r.obis = p_register
           AND r.time > began - interval '40 days'
           AND r.time <= (SELECT max(upper) FROM periods)
     ), summed AS (
-        SELECT p.lower, p.upper, count(r.time) AS n, max(r.kind) AS kind, max(r.unit) AS unit,
-            sum(r.value) AS total, min(r.value) AS least, max(r.value) AS greatest,
-            round(avg(r.value), 6) AS mean, bit_or(r.quality) AS quality,
-            (array_agg(r.value ORDER BY r.time DESC) FILTER (WHERE r.time IS NOT NULL))[1]
-                AS closing,
-            max(r.time) AS closing_at
-        FROM periods p LEFT JOIN readings r ON r.time > p.lower AND r.time <= p.upper
-        GROUP BY p.lower, p.upper
+        SELECT lower, count(*) AS n, max(kind) AS kind, max(unit) AS unit, sum(value) AS total,
+            min(value) AS least, max(value) AS greatest, round(avg(value), 6) AS mean,
+            bit_or(quality) AS quality, (array_agg(value ORDER BY time DESC))[1] AS closing,
+            max(time) AS closing_at
+        FROM readings GROUP BY lower
     ), opened AS (
-        SELECT s.*, o.value AS opening, o.time AS opening_at FROM summed s
-        LEFT JOIN LATERAL (SELECT r.value, r.time FROM readings r WHERE r.time <= s.lower
-            ORDER BY r.time DESC LIMIT 1) o ON s.n > 0
+        SELECT lower AS began_at, s.n, s.kind, s.unit, s.total, s.least, s.greatest, s.mean,
+            s.quality, s.closing, s.closing_at, lag(closing) OVER w AS opening,
+            lag(closing_at) OVER w AS opening_at
+        FROM summed s WINDOW w AS (ORDER BY lower)
+    ), listed AS (
+        SELECT p.lower, p.upper, coalesce(o.n, 0) AS n, o.kind, o.unit, o.total, o.least,
+            o.greatest, o.mean, o.quality, o.closing, o.closing_at, o.opening, o.opening_at
+        FROM periods p LEFT JOIN opened o ON o.began_at = p.lower
     )
     SELECT json_build_object('meter_id', p_meter, 'register', p_register, 'by', p_by,
         'timezone', zone, 'unit', max(unit), 'kind', max(kind),
@@ -484,7 +488,7 @@ BEGIN
             'gap', n = 0 OR kind = 'cumulative' AND opening IS NULL,
             'spans_gap', coalesce(kind = 'cumulative'
                 AND opening_at <= lower - (upper - lower), false)) ORDER BY lower), '[]'))
-    INTO answer FROM opened;
+    INTO answer FROM listed;
     RETURN answer;
 END $$;
 
