@@ -136,28 +136,31 @@ BEGIN
     JOIN stage_frame f ON f.frame_id = x.frame_id;
 END $$;
 
--- Before store_batch(): a frame that was heard later than one with the same or
--- a higher counter under the same key was sent again by somebody else, unless
--- it is a duplicate, which store_batch() finds.
+-- Before store_batch(): a frame that was heard later than one with a higher
+-- counter under the same key, or more than a minute after the same counter (in
+-- that time another receiver may bring it too), was sent again by somebody
+-- else, unless it is a duplicate, which store_batch() finds.
 CREATE FUNCTION refuse_replayed(p_notes jsonb) RETURNS void LANGUAGE plpgsql
 SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
     WITH noted AS (
-        SELECT n.*, greatest(
-            (SELECT c.counter FROM security_counter c
-             WHERE c.tenant_id = n.tenant_id AND c.meter_id = n.meter_id
-               AND c.key_id = n.key_id AND c.heard_at < n.heard_at
-               AND c.frame_id <> n.frame_id),
-            max(n.counter) OVER (PARTITION BY n.tenant_id, n.meter_id, n.key_id
-                ORDER BY n.heard_at GROUPS BETWEEN UNBOUNDED PRECEDING
-                AND 1 PRECEDING)) AS highest
+        SELECT n.*, greatest(c.counter, max(n.counter) OVER (
+                PARTITION BY n.tenant_id, n.meter_id, n.key_id ORDER BY n.heard_at
+                GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS highest,
+            least(CASE WHEN c.counter = n.counter THEN c.heard_at END,
+                min(n.heard_at) OVER (PARTITION BY n.tenant_id, n.meter_id,
+                    n.key_id, n.counter)) AS first_heard
         FROM batch_notes(p_notes) n
+        LEFT JOIN security_counter c ON c.tenant_id = n.tenant_id
+            AND c.meter_id = n.meter_id AND c.key_id = n.key_id
+            AND c.heard_at < n.heard_at AND c.frame_id <> n.frame_id
         WHERE n.counter IS NOT NULL AND n.key_id IS NOT NULL AND n.fate = 1
     ), refused AS (
         UPDATE stage_frame f SET fate = 3, reason = 'replayed',
             detail = format('counter %s under key %s, after %s', n.counter,
                 n.key_id, n.highest), extras = NULL
-        FROM noted n WHERE n.frame_id = f.frame_id AND n.counter <= n.highest
+        FROM noted n WHERE n.frame_id = f.frame_id AND (n.counter < n.highest
+            OR n.counter = n.highest AND n.heard_at > n.first_heard + interval '1 minute')
         RETURNING f.frame_id
     )
     DELETE FROM stage_capture c USING refused r WHERE c.frame_id = r.frame_id;
