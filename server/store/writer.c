@@ -139,7 +139,7 @@ static void send_copy(struct store_writer *w)
         PGconn *pq = pg_conn_pq(w->conn);
         size_t n = b->n - w->copied < SLICE ? b->n - w->copied : SLICE;
 
-        if (PQputCopyData(pq, (const char *)b->p + w->copied, (int)n) < 0) {
+        if (PQputCopyData(pq, (const char *)b->p + w->copied, (int)n) <= 0) {
             pg_conn_fail(w->conn, PQerrorMessage(pq));
             return;
         }
