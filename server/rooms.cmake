@@ -1,7 +1,7 @@
 # The rooms and the arrows between them (see each folder's README).
 room(server/base
   SOURCES err.c str.c mem.c arena.c buf.c hex.c decimal.c clock.c log.c json.c
-          framer.c hash.c conf.c csv.c nets.c
+          json_write.c framer.c hash.c conf.c csv.c nets.c
   NEEDS PkgConfig::sodium PkgConfig::isal)
 room(server/vault
   SOURCES seal.c master.c vault.c keyring.c key_csv.c
@@ -48,7 +48,7 @@ room(server/pipeline
 room(server/api
   SOURCES api.c rights.c auth.c limit.c fields.c run.c list.c password.c gate.c
           openapi.c login.c accounts.c audit.c tenants.c models.c
-          meters.c points.c events.c feed.c readings.c
+          codecs.c meters.c points.c events.c feed.c readings.c
           frames.c ledger.c gaps.c quarantine.c health.c
   USES http schema store NEEDS PkgConfig::sodium)
 include(server/api/embed.cmake)

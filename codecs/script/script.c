@@ -340,6 +340,9 @@ int script_run(struct scripts *s, const struct script_call *c, struct arena *a,
                                 STR_ARGS(w.text)));
     else
         err = fail(ret, ERR_AWAY, STR("codec-host answered out of turn"));
+    ret->cost_us = w.cost_us;
+    ret->unusable = end == HOST_ANSWERED &&
+                    (w.status == WIRE_SYNTAX || w.status == WIRE_NO_FUNCTION);
     host_give(s, h);
     charge(s, &c->key, end == HOST_ANSWERED ? w.cost_us : 0);
     return err;

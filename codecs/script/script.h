@@ -53,7 +53,9 @@ struct script_result {
     struct str errors; /* arrays */
     struct str warnings;
     struct str normalized; /* `data` of normalizeUplink, where asked for */
+    uint32_t cost_us;      /* computing time in the host */
     struct str error;      /* on failure: what happened, for a person */
+    bool unusable;         /* failed as it always will: syntax, no function */
     bool barred;           /* failed without being run: killed or slow before */
 };
 

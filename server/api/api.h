@@ -27,6 +27,11 @@ struct api_deps {
     /* `record` as journaled, `codec` that refused it; into the arena. */
     void (*examine)(struct str record, struct str codec, struct arena *a,
                     struct api_examined *ret, void *arg);
+    /* On a pool thread: do a payload codec's vectors pass? *why lives in `a`.
+     */
+    int (*prove)(int32_t tenant_id, struct str script, struct str mapping,
+                 struct str vectors, struct arena *a, struct str *why,
+                 void *arg);
     int64_t rate; /* requests a second of one key or session; 0: no limit */
     int64_t session_idle_s, session_most_s; /* how long a session lasts */
     void *arg;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "server/base/arena.h"
+#include "server/base/buf.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -54,6 +55,9 @@ const struct json *json_at(const struct json *array, uint32_t index);
 struct str json_str(const struct json *v);         /* {NULL,0} if no string */
 bool json_int(const struct json *v, int64_t *ret); /* integral numbers only */
 bool json_bool(const struct json *v, bool fallback);
+
+/* The same value as text, without blanks. */
+void json_write(struct buf *b, const struct json *v);
 
 #define json_each(item, of)                                                    \
     for (const struct json *item = (of) ? (of)->child : NULL; item;            \

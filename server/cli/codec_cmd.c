@@ -5,10 +5,10 @@
  */
 #include "codecs/registry.h"
 #include "codecs/script/mapping.h"
-#include "codecs/script/vectors.h"
 #include "server/base/err.h"
 #include "server/cli/db.h"
 #include "server/cli/table.h"
+#include "server/pipeline/tenant_codec.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,35 +58,25 @@ static bool read_file(struct arena *a, const char *path, size_t most,
     return false;
 }
 
-static struct scripts *hosts(const struct cli *c)
-{
-    return scripts_new(&(struct scripts_options){
-        c->settings.codecs_host, 1, (int)c->settings.codecs_wall_ms});
-}
-
 /* ---- upload ---- */
 
 struct upload {
     struct str script, mapping, vectors;
-    struct vectors_outcome proof;
+    int passed;
 };
 
 /* 0, or 1 after telling why it is refused. */
 static int prove(const struct cli *c, struct arena *a, int32_t tenant,
                  struct upload *u)
 {
-    struct mapping *m;
-    struct str why;
+    struct scripts *s = scripts_new(&(struct scripts_options){
+        c->settings.codecs_host, 1, (int)c->settings.codecs_wall_ms});
+    struct str why = {0};
 
-    if (u->mapping.n && mapping_read(a, u->mapping, &m, &why) < 0)
-        return cli_fail("mapping: %.*s", STR_ARGS(why));
-    struct scripts *s = hosts(c);
-    int err = vectors_run(s, script_key(tenant, u->script), u->script,
-                          u->vectors.n ? u->vectors : STR("[]"), a, &u->proof);
+    u->passed = tenant_codec_prove(s, tenant, u->script, u->mapping, u->vectors,
+                                   a, &why);
     scripts_free(s);
-    if (err < 0)
-        return cli_fail("refused: %.*s", STR_ARGS(u->proof.difference));
-    return 0;
+    return u->passed < 0 ? cli_fail("refused: %.*s", STR_ARGS(why)) : 0;
 }
 
 static int print_version(const struct cli *c, const struct cli_arg *args,
@@ -129,8 +119,7 @@ static int upload(struct cli *c, struct arena *a, PGconn *pq, int32_t tenant)
         db_query(pq, "SELECT codec_upload($1::int, $2, $3, $4, $5) AS version",
                  5, values);
     char did[160];
-    snprintf(did, sizeof did, "%.64s: %u vectors passed; kept", name,
-             u.proof.passed);
+    snprintf(did, sizeof did, "%.64s: %d vectors passed; kept", name, u.passed);
     return print_version(c, args, r, did);
 }
 

@@ -46,5 +46,3 @@ struct script_files *script_files_new(const struct settings *s);
 void script_files_free(struct script_files *f); /* NULL is fine */
 void decode_script(struct script_files *f, struct job *j,
                    const struct script_ask *q);
-/* The same value as text. */
-void decode_put_json(struct buf *o, const struct json *v);

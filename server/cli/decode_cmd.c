@@ -137,7 +137,7 @@ static struct str json_of(struct arena *a, const struct json *v)
     struct str s = {0};
 
     if (v) {
-        decode_put_json(&b, v);
+        json_write(&b, v);
         s = arena_str(a, buf_view(&b));
     }
     buf_done(&b);

@@ -150,35 +150,3 @@ void decode_script(struct script_files *f, struct job *j,
     else if (rules || q->extras)
         map(j, rules);
 }
-
-static void put_members(struct buf *o, const struct json *v)
-{
-    const char *comma = "";
-
-    json_each (item, v) {
-        buf_z(o, comma);
-        if (v->type == JSON_OBJECT) {
-            buf_json_str(o, item->name);
-            buf_z(o, ":");
-        }
-        decode_put_json(o, item);
-        comma = ",";
-    }
-}
-
-void decode_put_json(struct buf *o, const struct json *v)
-{
-    static const char *const words[] = {"null", "false", "true"};
-
-    if (v->type == JSON_NUMBER)
-        buf_str(o, v->text);
-    else if (v->type == JSON_STRING)
-        buf_json_str(o, v->text);
-    else if (v->type <= JSON_TRUE)
-        buf_z(o, words[v->type]);
-    else {
-        buf_z(o, v->type == JSON_ARRAY ? "[" : "{");
-        put_members(o, v);
-        buf_z(o, v->type == JSON_ARRAY ? "]" : "}");
-    }
-}

@@ -22,6 +22,7 @@
 #include "server/pipeline/progress.h"
 #include "server/pipeline/reconcile.h"
 #include "server/pipeline/strangers.h"
+#include "server/pipeline/tenant_codec.h"
 #include "server/store/watch.h"
 #include <malloc.h>
 #include <signal.h>
@@ -97,6 +98,15 @@ static void on_examine(struct str record, struct str codec, struct arena *a,
         *ret = (struct api_examined){
             x.device,  x.payload,       str_of(x.codec ? x.codec->name : NULL),
             x.decoded, str_of(x.error), x.offset};
+}
+
+static int on_prove(int32_t tenant_id, struct str script, struct str mapping,
+                    struct str vectors, struct arena *a, struct str *why,
+                    void *arg)
+{
+    const struct server *v = arg;
+    return tenant_codec_prove(v->scripts, tenant_id, script, mapping, vectors,
+                              a, why);
 }
 
 static const char *not_ready(void *arg)
@@ -345,6 +355,7 @@ static int open_http(struct server *v)
                             .not_ready = not_ready,
                             .pending = on_pending,
                             .examine = on_examine,
+                            .prove = on_prove,
                             .session_idle_s = s->session_idle_s,
                             .rate = s->http_rate,
                             .session_most_s = s->session_most_s,

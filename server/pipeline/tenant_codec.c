@@ -5,6 +5,7 @@
 #include "server/pipeline/tenant_codec.h"
 #include "codecs/extras.h"
 #include "codecs/script/mapping.h"
+#include "codecs/script/vectors.h"
 #include "server/base/err.h"
 #include "server/base/mem.h"
 #include <stdatomic.h>
@@ -69,6 +70,36 @@ void tenant_codec_unref(struct tenant_codec *c)
     free((char *)c->script.p);
     free((char *)c->face.name);
     free(c);
+}
+
+int tenant_codec_prove(struct scripts *s, int32_t tenant_id, struct str script,
+                       struct str mapping, struct str vectors, struct arena *a,
+                       struct str *why)
+{
+    struct vectors_outcome proof;
+    struct mapping *m;
+    struct str wrong = {0};
+    int err = mapping.n ? mapping_read(a, mapping, &m, &wrong) : 0;
+
+    if (err < 0) {
+        *why = arena_printf(a, "mapping: %.*s", STR_ARGS(wrong));
+        return err;
+    }
+    struct script_call any = {.key = script_key(tenant_id, script),
+                              .source = script,
+                              .port = 1,
+                              .input = STR("\0"),
+                              .time_us = TIME_NONE};
+    struct script_result r;
+    err = script_run(s, &any, a, &r);
+    if (err < 0 && (r.unusable || err == ERR_AWAY)) {
+        *why = r.error;
+        return err;
+    }
+    err = vectors_run(s, any.key, script, vectors.n ? vectors : STR("[]"), a,
+                      &proof);
+    *why = proof.difference;
+    return err < 0 ? err : (int)proof.passed;
 }
 
 const struct codec *tenant_codec_face(const struct tenant_codec *c)

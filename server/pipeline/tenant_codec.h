@@ -20,6 +20,13 @@ struct tenant_codec *tenant_codec_new(struct scripts *s, int32_t tenant_id,
 struct tenant_codec *tenant_codec_ref(struct tenant_codec *c);
 void tenant_codec_unref(struct tenant_codec *c); /* NULL is fine */
 
+/* Before a version is kept: can the mapping be read, do the vectors pass? What
+ * may be absent may be empty. Their number, or what is wrong in *why:
+ * ERR_FORMAT, ERR_CONFLICT (a vector differs), ERR_AWAY (no codec-host). */
+int tenant_codec_prove(struct scripts *s, int32_t tenant_id, struct str script,
+                       struct str mapping, struct str vectors, struct arena *a,
+                       struct str *why);
+
 /* Name and version, as every codec has them; its `decode` is NULL. */
 const struct codec *tenant_codec_face(const struct tenant_codec *c);
 int16_t tenant_codec_version_id(const struct tenant_codec *c);

@@ -29,6 +29,7 @@ OBJECTS = {
                      "tenant_id = %s",
     "groups": "SELECT group_id FROM meter_group WHERE tenant_id = %s",
     "tenants": "SELECT tenant_id FROM tenant WHERE tenant_id = %s",
+    "codecs": "SELECT name FROM codec WHERE tenant_id = %s",
     "api-keys": "SELECT api_key_id FROM api_key WHERE tenant_id = %s LIMIT 1",
 }
 NAMESPACES = {"roles": "clerk"}
@@ -89,6 +90,9 @@ def world(site):
         "metering_point_id": point, "meter_id": meter})[0] == 201
     assert owner.call("POST", "/api/v1/groups", {
         "name": f"{MARK} group", "meter_ids": [meter]})[0] == 201
+    assert owner.call("POST", "/api/v1/codecs", {
+        "name": f"{MARK}-codec", "script": f"function Decoder() {{}} // {MARK}"
+        })[0] == 201
     return site, victim, other, owner
 
 

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 from harness import Uplink
+from harness.api import send
 from harness.tools import wait_until
 
 EUI, OTHER_EUI = "70b3d50000000001", "70b3d50000000002"
@@ -222,3 +223,29 @@ def test_a_script_that_loops_harms_only_its_own_frames(site, broker, demo, desk)
     details = site.sql("SELECT DISTINCT reason, detail FROM frame WHERE fate = 3")
     assert all(reason == "decode_failed" and "100 ms" in detail for reason, detail in details)
     site.check_balance()
+
+
+def test_codecs_through_the_api(site, demo, desk):
+    site.start()
+
+    def post(path, body):
+        return send(site.headend, "POST", path, {
+            "Authorization": f"Bearer {demo.token}", "Content-Type": "application/json"}, body)
+
+    body = {"name": "acme", "script": SCRIPT, "mapping": MAPPING, "vectors": VECTORS}
+    wrong = dict(body, vectors=[dict(VECTORS[0], object={"litres": 1})])
+    refused = post("/api/v1/codecs", wrong)
+    assert refused.status == 422 and "object.litres: 1 expected, 50 came" in refused.json["detail"]
+    refused = post("/api/v1/codecs", dict(body, script="function ("))
+    assert refused.status == 422 and "does not compile" in refused.json["detail"]
+    made = post("/api/v1/codecs", body)
+    assert made.status == 201 and made.json == {"name": "acme", "version": 1}
+    assert post("/api/v1/codecs/acme/activate", {}).json == {"name": "acme", "version": 1}
+    assert post("/api/v1/codecs/acme/activate", {"version": 9}).status == 404
+    (listed,) = demo.get("/api/v1/codecs").json["codecs"]
+    assert (listed["name"], listed["version"], listed["state"]) == ("acme", 1, "active")
+    whole = demo.get("/api/v1/codecs/acme/1").json
+    assert whole["script"] == SCRIPT and whole["mapping"] == MAPPING and whole["vectors"] == VECTORS
+    rival = site.tenant("rival")
+    assert rival.get("/api/v1/codecs").json["codecs"] == []
+    assert rival.get("/api/v1/codecs/acme/1").status == 404
