@@ -42,7 +42,7 @@ room(ingest
   USES base loop schema vault NEEDS PkgConfig::ssl PkgConfig::crypto)
 room(ingest/bridge SOURCES bridge.c broker.c gate.c USES base loop ingest NEEDS ${PAHO_MQTT})
 room(server/pipeline
-  SOURCES feed.c stage.c unlock.c capture.c backlog.c pipeline.c progress.c replay.c strangers.c
+  SOURCES feed.c feed_keys.c stage.c unlock.c capture.c backlog.c pipeline.c progress.c replay.c strangers.c
           reconcile.c examine.c tenant_codec.c
   USES ingest codecs script timesvc schema store vault)
 room(server/api

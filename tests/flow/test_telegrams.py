@@ -216,6 +216,27 @@ def test_real_encrypted_telegrams_find_their_keys_among_many(site, broker,
     assert demo.fates()["stored"] >= len(lines) - 1
 
 
+def test_push_of_dlms_needs_both_its_keys(site, demo, heard):
+    """The vector of codecs/dlms_vectors.c, authenticated and encrypted."""
+    push = ("0001000100100043DB084845440000123456383001234567375EA4514098A7D49"
+            "E580B27D7DD0D2DF7AD1058AD871516DA54C407C83F6ED7AB26FA580B328F1807"
+            "81C30CB07B4E12896CEC")
+    demo.meter("HED1", "dlms-push", EUI2)
+    add_key(demo, KEY, "--meter", "HED1")
+    add_key(demo, WRONG, "--meter", "HED1", "--purpose", "authentication")
+    wait_until(lambda: site.sql("SELECT count(*) FROM secret") == [(2,)])
+    wait_until(lambda: site.headend.metric("headend_meters") == 2)
+    heard.send(push, EUI2)
+    demo.wait_fates(quarantined=1)
+    assert quarantined(demo) == [("decrypt_failed",
+                                  "HED1 - type - version -")]
+    add_key(demo, "D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF", "--meter", "HED1",
+            "--purpose", "authentication")
+    demo.wait_fates(stored=1)
+    assert values(demo, "1-0:1.8.0") and "not checked" not in str(
+        site.sql("SELECT extras FROM frame"))
+
+
 # -- record lists ------------------------------------------------------------
 
 
