@@ -88,6 +88,14 @@ static void api_key_add(struct call *c)
         .done = invited,
         .arg = c};
 
+    if (json_bool(json_get(c->body, "critical"), false) &&
+        !(c->who.account_id ? c->who.confirmed : c->who.critical)) {
+        http_problem(c->r, 403, "confirm",
+                     "A key for critical acts is made by one, or by a person "
+                     "who gave the password again: POST "
+                     "/api/v1/session/confirm.");
+        return;
+    }
     randombytes_buf(random, sizeof random);
     hex_encode(random, sizeof random, key + 4);
     snprintf(prefix, sizeof prefix, "%.*s", PREFIX, key);
@@ -132,6 +140,8 @@ static const struct field key_fields[] = {
      .help = "What it is for."},
     {"rights", IN_BODY, FIELD_WORDS, true, .min = 1, .max = 32,
      .help = "Names of rights; only such as one has oneself."},
+    {"critical", IN_BODY, FIELD_BOOL,
+     .help = "It may do critical acts, and nobody is asked (false)."},
     {"networks", IN_BODY, FIELD_WORDS, .max = 32,
      .help = "From where it may come, such as 192.0.2.0/24; empty: anywhere."},
     {"expires_at", IN_BODY, FIELD_TIME, .nullable = true,

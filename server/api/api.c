@@ -16,8 +16,8 @@ extern const struct endpoint tenant_endpoints[], model_endpoints[],
     codec_endpoints[], meter_endpoints[], reading_endpoints[],
     point_endpoints[], event_endpoints[], feed_endpoints[], frame_endpoints[],
     ledger_endpoints[], gap_endpoints[], quarantine_endpoints[],
-    login_endpoints[], account_endpoints[], audit_endpoints[],
-    openapi_endpoints[];
+    login_endpoints[], factor_endpoints[], account_endpoints[],
+    approval_endpoints[], audit_endpoints[], openapi_endpoints[];
 const struct endpoint *const endpoint_lists[] = {tenant_endpoints,
                                                  model_endpoints,
                                                  codec_endpoints,
@@ -31,7 +31,9 @@ const struct endpoint *const endpoint_lists[] = {tenant_endpoints,
                                                  gap_endpoints,
                                                  quarantine_endpoints,
                                                  login_endpoints,
+                                                 factor_endpoints,
                                                  account_endpoints,
+                                                 approval_endpoints,
                                                  audit_endpoints,
                                                  openapi_endpoints,
                                                  NULL};
@@ -46,29 +48,36 @@ static void on_request(struct http_request *r, void *arg)
     auth_call(c);
 }
 
+static char *around(const char *before, const char *call, const char *after)
+{
+    struct buf sql = {0};
+
+    buf_printf(&sql, "%s%s%s", before, call, after);
+    buf_u8(&sql, 0);
+    char *text = mem_strdup((char *)sql.p);
+    buf_done(&sql);
+    return text;
+}
+
+#define GIVEN " FROM (SELECT $1::int, $2::jsonb, $3::text, $4::text) p"
+
 /* The parameters get their types from the FROM clause; so `call` may cast them
  * and run through once() just the same. */
 static void serve_endpoint(struct api *a, struct binding *b,
                            const struct endpoint *e)
 {
-    struct buf sql = {0};
-
     *b = (struct binding){.api = a, .endpoint = e};
     if (e->call) {
-        buf_printf(&sql,
-                   "SELECT (%s)::text FROM (SELECT $1::int, $2::jsonb,"
-                   " $3::text, $4::text) p",
-                   e->call);
-        buf_u8(&sql, 0);
-        b->direct = mem_strdup((char *)sql.p);
-        buf_clear(&sql);
-        buf_printf(&sql,
-                   "SELECT once($5, $6, $q$%s$q$, $1::int, $2::jsonb, $3, $4)",
-                   e->call);
-        buf_u8(&sql, 0);
-        b->once = mem_strdup((char *)sql.p);
+        b->direct = around("SELECT (", e->call, ")::text" GIVEN);
+        b->once = around("SELECT once($5, $6, $q$", e->call,
+                         "$q$, $1::int, $2::jsonb, $3, $4)");
     }
-    buf_done(&sql);
+    if (e->call && (e->flags & ENDPOINT_CRITICAL))
+        b->approved =
+            around("SELECT approval_result($1::int, $5::int, (", e->call,
+                   ")::text::json)" GIVEN
+                   " WHERE approval_take($1::int, $5::int, $6::int,"
+                   " 'done')");
     http_route(a->deps.http, e->method, e->pattern, on_request, b);
 }
 
@@ -99,6 +108,7 @@ void api_free(struct api *a)
     for (int i = 0; i < a->n_bindings; i++) {
         free(a->bindings[i].direct);
         free(a->bindings[i].once);
+        free(a->bindings[i].approved);
     }
     buf_done(&a->scratch);
     login_gate_free(a->gate);
@@ -235,6 +245,8 @@ static bool clients_fault(struct call *c, const struct pg_outcome *o)
         {"23514", 422, "A value is outside of what is allowed"},
         {"23502", 422, "A value is missing"},
         {"22", 422, "A value cannot be read"},
+        {"HE002", 409, "The tenant's key was changed meanwhile: send it again"},
+        {"HE003", 409, "The server's master key is not the database's"},
     };
 
     if (strncmp(o->sqlstate, "HE", 2) == 0 && atoi(o->sqlstate + 2) >= 400) {

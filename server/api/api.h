@@ -8,6 +8,7 @@
 #include "server/base/clock.h"
 #include "server/http/http.h"
 #include "server/store/pg.h"
+#include "server/vault/vault.h"
 
 /* What a quarantined frame turns out to be. Slices may be {NULL, 0}. */
 struct api_examined {
@@ -33,6 +34,8 @@ struct api_deps {
                  struct str vectors, struct arena *a, struct str *why,
                  void *arg);
     int64_t rate; /* requests a second of one key or session; 0: no limit */
+    struct vault *vault;
+    void (*keys_wanted)(void *arg); /* one is missing: look for it again */
     int64_t session_idle_s, session_most_s; /* how long a session lasts */
     void *arg;
 };

@@ -55,26 +55,38 @@ static bool csrf_good(struct call *c)
     return false;
 }
 
+static const char give_again[] =
+    "Give the password again for this: POST /api/v1/session/confirm.";
+
 static bool allowed(struct call *c)
 {
     const struct endpoint *e = c->endpoint;
 
-    if (e->flags & ENDPOINT_ANYBODY) {
-        if (c->who.account_id)
-            return true;
+    if (e->flags & ENDPOINT_ANYBODY && !c->who.account_id) {
         http_problem(c->r, 403, NULL, "This is for people, not for API keys.");
+    } else if (e->flags & ENDPOINT_CONFIRMED && !c->who.confirmed) {
+        http_problem(c->r, 403, "confirm", "%s", give_again);
+    } else if (e->flags & ENDPOINT_ANYBODY) {
+        return true;
     } else if (c->who.must_change) {
         http_problem(c->r, 403, "password",
                      "The password must be changed first: POST "
                      "/api/v1/password.");
+    } else if (c->who.lacks_factor) {
+        http_problem(c->r, 403, "second_factor",
+                     "This tenant demands a second factor: POST "
+                     "/api/v1/totp.");
     } else if (!(c->who.rights & e->right)) {
         http_problem(c->r, 403, NULL, "This needs the right \"%s\".",
                      right_name(e->right));
+    } else if ((e->flags & ENDPOINT_CRITICAL) && !c->who.account_id &&
+               !c->who.critical) {
+        http_problem(c->r, 403, NULL,
+                     "This act is critical: it needs a key that was made with "
+                     "\"critical\": true.");
     } else if ((e->flags & ENDPOINT_CRITICAL) && c->who.account_id &&
-               !c->who.confirmed) {
-        http_problem(c->r, 403, "confirm",
-                     "This act is critical; give the password again: POST "
-                     "/api/v1/session/confirm.");
+               !c->who.second_person && !c->who.confirmed) {
+        http_problem(c->r, 403, "confirm", "%s", give_again);
     } else {
         return true;
     }
@@ -84,7 +96,11 @@ static bool allowed(struct call *c)
 static void admit(struct call *c)
 {
     c->tenant_id = c->who.tenant_id;
-    if (limit_pass(c) && csrf_good(c) && allowed(c) && fields_check(c))
+    if (!limit_pass(c) || !csrf_good(c) || !allowed(c) || !fields_check(c))
+        return;
+    if (approval_needed(c))
+        approval_ask(c);
+    else
         call_run(c);
 }
 
@@ -109,7 +125,8 @@ static void key_row(void *arg, const PGresult *res, int row)
 
     c->who = (struct identity){
         .tenant_id = (int32_t)column_int(res, row, 0, PG_NO_TENANT),
-        .rights = (uint32_t)column_int(res, row, 3, 0)};
+        .rights = (uint32_t)column_int(res, row, 3, 0),
+        .critical = str_is(column_str(res, row, 4), "t")};
     snprintf(c->who.actor, sizeof c->who.actor, "api key %lld (%.*s)",
              (long long)column_int(res, row, 1, 0), STR_ARGS(name));
 }
@@ -124,7 +141,9 @@ static void session_row(void *arg, const PGresult *res, int row)
         .account_id = (int32_t)column_int(res, row, 1, 0),
         .rights = (uint32_t)column_int(res, row, 3, 0),
         .must_change = str_is(column_str(res, row, 4), "t"),
-        .confirmed = str_is(column_str(res, row, 5), "t")};
+        .confirmed = str_is(column_str(res, row, 5), "t"),
+        .lacks_factor = str_is(column_str(res, row, 6), "t"),
+        .second_person = str_is(column_str(res, row, 7), "t")};
     snprintf(c->who.actor, sizeof c->who.actor, "%.*s", STR_ARGS(email));
 }
 

@@ -23,8 +23,11 @@ struct identity {
     int32_t tenant_id;  /* PG_NO_TENANT: none chosen */
     int32_t account_id; /* 0: an API key */
     uint32_t rights;
-    bool must_change; /* the password, before anything else */
-    bool confirmed;   /* gave the password within the last minutes */
+    bool must_change;   /* the password, before anything else */
+    bool confirmed;     /* gave the password within the last minutes */
+    bool critical;      /* a key that may do critical acts */
+    bool second_person; /* that the tenant asks for critical acts */
+    bool lacks_factor;  /* a second one, which the tenant demands */
     char actor[ACTOR_TEXT];
 };
 
@@ -40,6 +43,7 @@ struct binding {
     struct api *api;
     const struct endpoint *endpoint;
     char *direct, *once; /* SQL around endpoint->call */
+    char *approved;      /* the same, for a critical one (approvals.c) */
 };
 
 struct api {
@@ -89,6 +93,9 @@ void call_run(struct call *c);
 void call_write(struct call *c, const char *direct, const char *once,
                 const char *body);
 void call_answer(struct call *c, struct str json);
+/* Any one statement, in the caller's name; `values` are copied. */
+void call_ask(struct call *c, const char *sql, int n, const char *const *values,
+              pg_row_fn *row, pg_done_fn *done, void *arg);
 struct pg_actor call_actor(const struct call *c);
 
 /* Outside of /api: no tenant, no token (health.c). */
@@ -99,9 +106,19 @@ struct limit *limit_new(void);
 void limit_free(struct limit *l);
 bool limit_pass(struct call *c);
 
+/* approvals.c: a second person is asked before call_run. */
+bool approval_needed(const struct call *c);
+void approval_ask(struct call *c);
+
 /* login.c: the line for the few password hashes at a time. */
 struct login_gate *login_gate_new(void);
 void login_gate_free(struct login_gate *g);
+
+/* factor.c: the 30 s step whose code this is, 0 when it is none. <0: the seed
+ * does not open, which call_totp_failed answers. `sealed`: \x text. */
+int call_totp_step(struct call *c, int32_t account_id, int32_t key_no,
+                   struct str sealed, struct str code, int64_t *step);
+void call_totp_failed(struct call *c, int32_t account_id, int err);
 
 /* Query parameters of endpoints that run by themselves. A bad value answers
  * 400 with what would be right, and gives false; an absent one is the

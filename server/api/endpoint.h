@@ -44,10 +44,11 @@ struct field {
 };
 
 enum endpoint_flag {
-    ENDPOINT_PUBLIC = 1 << 0,   /* nobody needs to sign in */
-    ENDPOINT_ANYBODY = 1 << 1,  /* signed in; no right, no tenant needed */
-    ENDPOINT_CRITICAL = 1 << 2, /* a person gives the password again */
-    ENDPOINT_STREAM = 1 << 3,   /* server-sent events, without end */
+    ENDPOINT_PUBLIC = 1 << 0,    /* nobody needs to sign in */
+    ENDPOINT_ANYBODY = 1 << 1,   /* signed in; no right, no tenant needed */
+    ENDPOINT_CRITICAL = 1 << 2,  /* the password again, or a second person */
+    ENDPOINT_STREAM = 1 << 3,    /* server-sent events, without end */
+    ENDPOINT_CONFIRMED = 1 << 4, /* the same, for what is one's own */
 };
 
 enum { ENDPOINT_PATH_FIELDS = 2 };

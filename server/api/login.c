@@ -3,6 +3,7 @@
  *   login_serve -> looked -> (gate) checked -> login_good | login_failed
  */
 #include "server/api/gate.h"
+#include "server/api/totp.h"
 #include "server/base/hex.h"
 
 #include <sodium.h>
@@ -13,7 +14,10 @@ enum { COOKIE_BYTES = 32, HASH_HEX = 2 * TOKEN_HASH + 1 };
 struct login {
     struct password_job job;
     const char *email;
-    int64_t account_id, locked_s;
+    struct str code; /* of the second factor; empty: none came */
+    int64_t account_id, locked_s, step;
+    int seed_err;
+    bool has_factor;
     char stored[PASSWORD_HASH];
     bool found;
     char cookie[2 * COOKIE_BYTES + 1], hash[HASH_HEX];
@@ -22,27 +26,6 @@ struct login {
 static struct str body_str(struct call *c, const char *name)
 {
     return arena_str(http_arena(c->r), json_str(json_get(c->body, name)));
-}
-
-static void ask(struct call *c, const char *sql, int n,
-                const char *const *values, pg_row_fn *row, pg_done_fn *done,
-                void *arg)
-{
-    const struct pg_actor actor = call_actor(c);
-    struct pg_call call = {.tenant_id = c->tenant_id,
-                           .actor = &actor,
-                           .write = true,
-                           .sql = sql,
-                           .n = n,
-                           .row = row,
-                           .done = done,
-                           .arg = arg};
-
-    for (int i = 0; i < n; i++)
-        call.values[i] = values[i];
-    int r = pg_call(c->api->deps.pool, &call);
-    if (r < 0)
-        call_failed(c, r, NULL);
 }
 
 static void take_json(void *arg, const PGresult *res, int row)
@@ -81,6 +64,31 @@ static void session_done(void *arg, const struct pg_outcome *o)
         reply_session(c);
 }
 
+static void wrong_told(void *arg, const struct pg_outcome *o)
+{
+    struct login *l = arg;
+    struct call *c = l->job.call;
+
+    if (o->err < 0) {
+        call_failed(c, o->err, o);
+        return;
+    }
+    http_set_header(c->r, "WWW-Authenticate", "Cookie");
+    if (l->job.good)
+        http_problem(c->r, 401, "code",
+                     "This is not the code of this moment, or it was used.");
+    else
+        http_problem(c->r, 401, NULL,
+                     "This address and this password do not fit together.");
+}
+
+static void wrong(struct login *l)
+{
+    gate_wrong(l->job.call);
+    call_ask(l->job.call, "SELECT login_failed($1)", 1,
+             (const char *const[]){l->email}, NULL, wrong_told, l);
+}
+
 static void login_stored(void *arg, const struct pg_outcome *o)
 {
     struct login *l = arg;
@@ -90,6 +98,10 @@ static void login_stored(void *arg, const struct pg_outcome *o)
         "headend_session=%s; Path=/; HttpOnly; Secure; SameSite=Strict",
         l->cookie);
 
+    if (o->err == 0 && c->found.n == 0) {
+        wrong(l);
+        return;
+    }
     if (o->err == 0)
         http_set_header(c->r, "Set-Cookie", cookie.p);
     session_done(c, o);
@@ -108,8 +120,13 @@ static void new_session(struct login *l)
     uint8_t random[COOKIE_BYTES];
     char account[24];
     struct str agent = http_header(c->r, "User-Agent");
-    const char *values[] = {account, l->hash, c->address,
-                            str_utf8(agent) ? agent.p : NULL, "0"};
+    char step[24], recovery[65];
+    const char *values[] = {account,    l->hash,
+                            c->address, str_utf8(agent) ? agent.p : NULL,
+                            step,       recovery};
+
+    snprintf(step, sizeof step, "%lld", (long long)l->step);
+    recovery_hash(l->code, recovery);
 
     randombytes_buf(random, sizeof random);
     hex_encode(random, sizeof random, l->cookie);
@@ -117,35 +134,29 @@ static void new_session(struct login *l)
                        strlen(l->cookie), NULL, 0);
     hex_encode(c->hash, TOKEN_HASH, l->hash);
     snprintf(account, sizeof account, "%lld", (long long)l->account_id);
-    ask(c, "SELECT login_good($1::int, $2, $3, coalesce($4, ''), $5::bigint)",
-        5, values, login_take, login_stored, l);
-}
-
-static void wrong_told(void *arg, const struct pg_outcome *o)
-{
-    struct login *l = arg;
-    struct call *c = l->job.call;
-
-    if (o->err < 0) {
-        call_failed(c, o->err, o);
-        return;
-    }
-    http_set_header(c->r, "WWW-Authenticate", "Cookie");
-    http_problem(c->r, 401, NULL,
-                 "This address and this password do not fit together.");
+    call_ask(c,
+             "SELECT login_good($1::int, $2, $3, coalesce($4, ''),"
+             " $5::bigint, $6)",
+             6, values, login_take, login_stored, l);
 }
 
 static void checked(struct password_job *j)
 {
     struct login *l = (struct login *)j;
+    struct call *c = j->call;
 
-    if (j->good) {
+    if (!j->good) {
+        wrong(l);
+    } else if (l->has_factor && l->code.n == 0) {
+        http_set_header(c->r, "WWW-Authenticate", "Cookie");
+        http_problem(c->r, 401, "code",
+                     "This account has a second factor: send its \"code\", or "
+                     "a recovery code.");
+    } else if (l->seed_err < 0 && l->code.n == TOTP_CODE - 1) {
+        call_totp_failed(c, (int32_t)l->account_id, l->seed_err);
+    } else {
         new_session(l);
-        return;
     }
-    gate_wrong(j->call);
-    ask(j->call, "SELECT login_failed($1)", 1, (const char *const[]){l->email},
-        NULL, wrong_told, l);
 }
 
 static void account_row(void *arg, const PGresult *res, int row)
@@ -156,6 +167,12 @@ static void account_row(void *arg, const PGresult *res, int row)
     l->account_id = column_int(res, row, 0, 0);
     l->locked_s = column_int(res, row, 2, 0);
     l->found = stored.n > 0;
+    l->has_factor = str_is(column_str(res, row, 3), "t");
+    if (l->has_factor && l->code.n)
+        l->seed_err =
+            call_totp_step(l->job.call, (int32_t)l->account_id,
+                           (int32_t)column_int(res, row, 4, 0),
+                           column_str(res, row, 5), l->code, &l->step);
     snprintf(l->stored, sizeof l->stored, "%.*s", STR_ARGS(stored));
     l->job.stored = l->found ? l->stored : NULL;
 }
@@ -186,8 +203,9 @@ static void login_serve(struct call *c)
     l->job = (struct password_job){
         .call = c, .given = body_str(c, "password"), .done = checked};
     l->email = body_str(c, "email").p;
-    ask(c, "SELECT account_id, password, locked_s FROM login_lookup($1)", 1,
-        &l->email, account_row, looked, l);
+    l->code = body_str(c, "code");
+    call_ask(c, "SELECT * FROM login_lookup($1)", 1, &l->email, account_row,
+             looked, l);
 }
 
 /* ---- the session ---- */
@@ -201,7 +219,7 @@ static void session_ask(struct call *c, const char *sql, const char *second)
     snprintf(account, sizeof account, "%d", c->who.account_id);
     snprintf(tenant, sizeof tenant, "%d", c->tenant_id);
     hex_encode(c->hash, TOKEN_HASH, hash);
-    ask(c, sql, 3, values, take_json, session_done, c);
+    call_ask(c, sql, 3, values, take_json, session_done, c);
 }
 
 static void session_get(struct call *c)
@@ -237,7 +255,7 @@ static void session_end(struct call *c)
     char hash[HASH_HEX];
     const char *values[] = {hex_encode(c->hash, TOKEN_HASH, hash)};
 
-    ask(c, "SELECT session_end($1)", 1, values, NULL, ended, c);
+    call_ask(c, "SELECT session_end($1)", 1, values, NULL, ended, c);
 }
 
 /* ---- the password again, and a new one ---- */
@@ -272,8 +290,8 @@ static void confirmed(struct password_job *j)
     const char *values[] = {hex_encode(j->call->hash, TOKEN_HASH, hash)};
 
     if (given_good(j))
-        ask(j->call, "SELECT session_confirm($1)", 1, values, NULL, no_content,
-            j->call);
+        call_ask(j->call, "SELECT session_confirm($1)", 1, values, NULL,
+                 no_content, j->call);
 }
 
 static void changed(struct password_job *j)
@@ -284,8 +302,8 @@ static void changed(struct password_job *j)
 
     snprintf(account, sizeof account, "%d", j->call->who.account_id);
     if (given_good(j))
-        ask(j->call, "SELECT password_set($1::int, $2, $3)", 3, values, NULL,
-            no_content, j->call);
+        call_ask(j->call, "SELECT password_set($1::int, $2, $3)", 3, values,
+                 NULL, no_content, j->call);
 }
 
 /* The hash of the person who is signed in, then the gate. */
@@ -297,8 +315,8 @@ static void own_password(struct call *c, const char *given, struct str fresh,
 
     l->job = (struct password_job){
         .call = c, .given = body_str(c, given), .fresh = fresh, .done = done};
-    ask(c, "SELECT account_id, password, locked_s FROM login_lookup($1)", 1,
-        &email, account_row, looked, l);
+    call_ask(c, "SELECT * FROM login_lookup($1)", 1, &email, account_row,
+             looked, l);
 }
 
 static void session_confirm(struct call *c)
@@ -324,6 +342,8 @@ static const struct field login_fields[] = {
      .help = "The account's address."},
     {"password", IN_BODY, FIELD_TEXT, true, .min = 1, .max = PASSWORD_MOST,
      .help = "Its password."},
+    {"code", IN_BODY, FIELD_TEXT, .min = 6, .max = 40,
+     .help = "Of the second factor, where there is one; or a recovery code."},
     {0}};
 static const struct field switch_fields[] = {
     {"tenant", IN_BODY, FIELD_TEXT, true, .min = 1, .max = 63,

@@ -149,6 +149,11 @@ static void put_answer(struct buf *b, const struct endpoint *e)
                    ",\"content\":{\"application/json\":{\"schema\":{"
                    "\"$ref\":\"#/components/schemas/%s\"}}}",
                    e->answer);
+    if (e->flags & ENDPOINT_CRITICAL)
+        buf_z(b, "},\"202\":{\"description\":\"Kept until a second person "
+                 "approves it.\",\"content\":{\"application/json\":{"
+                 "\"schema\":{\"$ref\":\"#/components/schemas/approval\""
+                 "}}}");
     buf_z(b, "},\"default\":{\"$ref\":\"#/components/responses/problem\"}}");
 }
 

@@ -108,6 +108,26 @@ void call_write(struct call *c, const char *direct, const char *once,
         call_failed(c, r, NULL);
 }
 
+void call_ask(struct call *c, const char *sql, int n, const char *const *values,
+              pg_row_fn *row, pg_done_fn *done, void *arg)
+{
+    const struct pg_actor actor = call_actor(c);
+    struct pg_call call = {.tenant_id = c->tenant_id,
+                           .actor = &actor,
+                           .write = true,
+                           .sql = sql,
+                           .n = n,
+                           .row = row,
+                           .done = done,
+                           .arg = arg};
+
+    for (int i = 0; i < n; i++)
+        call.values[i] = values[i];
+    int r = pg_call(c->api->deps.pool, &call);
+    if (r < 0)
+        call_failed(c, r, NULL);
+}
+
 /* ---- lists ---- */
 
 static int list_ask(struct list *l, int64_t n)

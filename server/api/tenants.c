@@ -11,10 +11,15 @@ static const struct field own_fields[] = {
      .help = "Language of people, such as en or de-DE."},
     {"frame_days", IN_BODY, FIELD_INT, .min = 1, .max = 3660,
      .help = "How long received frames are kept, days."},
-    {"critical", IN_BODY, FIELD_TEXT, .one_of = "password|second_person",
-     .help = "What a critical act asks for."},
     {"revision", IN_BODY, FIELD_INT, .min = 1, .max = INT64_MAX,
      .help = "What was seen; 412 when it was changed meanwhile."},
+    {0}};
+static const struct field protect_fields[] = {
+    {"critical", IN_BODY, FIELD_TEXT, .one_of = "password|second_person",
+     .help = "What a critical act asks of people: the password again, or "
+             "another person's approval."},
+    {"second_factor", IN_BODY, FIELD_BOOL,
+     .help = "Its people may do nothing before they have a second factor."},
     {0}};
 static const struct field make_fields[] = {
     {"name", IN_BODY, FIELD_TEXT, true, .min = 1, .max = 63,
@@ -44,6 +49,9 @@ const struct endpoint tenant_endpoints[] = {
     {"PATCH", "/api/v1/tenant", RIGHT_SETTINGS, 0, "tenant_change",
      "Changes its settings.", own_fields, .call = "tenant_change($1, $2)",
      .answer = "tenant"},
+    {"PATCH", "/api/v1/tenant/protection", RIGHT_SETTINGS, ENDPOINT_CRITICAL,
+     "tenant_protect", "How it guards itself; a critical act.", protect_fields,
+     .call = "tenant_protect($1, $2)", .answer = "tenant"},
     {"GET", "/api/v1/tenants", RIGHT_PLATFORM, 0, "tenants_list",
      "All tenants of the platform.", .list = "tenants",
      .sql = "SELECT * FROM tenants($2::int, $4::int)"

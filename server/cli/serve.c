@@ -356,6 +356,8 @@ static int open_http(struct server *v)
                             .pending = on_pending,
                             .examine = on_examine,
                             .prove = on_prove,
+                            .vault = v->vault,
+                            .keys_wanted = on_changed,
                             .session_idle_s = s->session_idle_s,
                             .rate = s->http_rate,
                             .session_most_s = s->session_most_s,

@@ -15,6 +15,7 @@ const struct cli_arg api_key_add_args[] = {
     {"name", "TEXT", false, "what it is for (default: cli)"},
     {"rights", "LIST", false,
      "comma-separated, such as view,export (default: all of a tenant's)"},
+    {"critical", NULL, false, "it may do critical acts, and nobody is asked"},
     {"json", NULL, false, "print JSON"},
     {0}};
 const struct cli_arg api_key_list_args[] = {{"json", NULL, false, "print JSON"},
@@ -36,17 +37,18 @@ enum { KEY_BYTES = 24, KEY_TEXT = 4 + 2 * KEY_BYTES + 1, PREFIX = 12 };
 
 /* "hdk_" and 192 random bits; only its hash is stored. */
 static int key_make(PGconn *pq, int32_t tenant, const char *name,
-                    const char *rights, char key[KEY_TEXT])
+                    const char *rights, bool critical, char key[KEY_TEXT])
 {
     static const char sql[] =
-        "INSERT INTO api_key (tenant_id, name, prefix, hash, rights, "
-        "created_by)"
+        "INSERT INTO api_key (tenant_id, name, prefix, hash, rights,"
+        " created_by, critical)"
         " VALUES ($1, $2, $3, $4, right_bits(CASE WHEN $5::text IS NULL THEN"
         " array_remove(right_list(), 'platform') ELSE string_to_array($5, ',')"
-        " END), current_setting('headend.actor', true))";
+        " END), current_setting('headend.actor', true), $6)";
     unsigned char random[KEY_BYTES], hash[32];
     char hex[65], id[16], prefix[PREFIX + 1];
-    const char *values[5] = {id, name, prefix, hex, rights};
+    const char *values[6] = {id,  name,   prefix,
+                             hex, rights, critical ? "true" : "false"};
 
     if (sodium_init() < 0)
         return cli_fail("no source of random numbers");
@@ -58,7 +60,7 @@ static int key_make(PGconn *pq, int32_t tenant, const char *name,
                        NULL, 0);
     hex_encode(hash, sizeof hash, hex);
     snprintf(id, sizeof id, "%d", tenant);
-    PGresult *r = db_query(pq, sql, 5, values);
+    PGresult *r = db_query(pq, sql, 6, values);
     PQclear(r);
     return r ? 0 : 1;
 }
@@ -91,7 +93,7 @@ int cmd_tenant_add(struct cli *c)
     if (r) {
         int32_t tenant = atoi(PQgetvalue(r, 0, 0));
         status = db_tenant(pq, tenant) == 0
-                     ? key_make(pq, tenant, "cli", NULL, key)
+                     ? key_make(pq, tenant, "cli", NULL, false, key)
                      : 1;
         PGresult *end = status == 0 ? db_query(pq, "COMMIT", 0, NULL) : NULL;
         if (end)
@@ -174,10 +176,12 @@ int cmd_api_key_add(struct cli *c)
     if (!pq)
         return 1;
     int32_t tenant = db_tenant_named(pq, c->free[0]);
-    int status = tenant < 0
-                     ? 1
-                     : key_make(pq, tenant, name ? name : "cli",
-                                cli_get(c, api_key_add_args, "rights"), key);
+    int status =
+        tenant < 0
+            ? 1
+            : key_make(pq, tenant, name ? name : "cli",
+                       cli_get(c, api_key_add_args, "rights"),
+                       cli_get(c, api_key_add_args, "critical") != NULL, key);
     if (status == 0)
         print_key(c->free[0], tenant, key,
                   cli_get(c, api_key_add_args, "json") != NULL);
@@ -197,7 +201,7 @@ int cmd_api_key_list(struct cli *c)
             : db_query(pq,
                        "SELECT api_key_id, name, prefix,"
                        " array_to_string(right_names(rights), ',') AS rights,"
-                       " expires_at, last_used_at FROM api_key"
+                       " critical, expires_at, last_used_at FROM api_key"
                        " ORDER BY api_key_id",
                        0, NULL);
     if (r && cli_get(c, api_key_list_args, "json"))

@@ -240,7 +240,7 @@ static void step_done(void *arg, const struct pg_outcome *o)
 
     if (o->err) {
         round_end(f, o);
-    } else if (f->missing && !f->reread) {
+    } else if ((f->missing || !vault_ready(f->vault)) && !f->reread) {
         masters_reread(f);
     } else if (++f->step < STEPS) {
         step_start(f);

@@ -30,6 +30,7 @@ OBJECTS = {
     "groups": "SELECT group_id FROM meter_group WHERE tenant_id = %s",
     "tenants": "SELECT tenant_id FROM tenant WHERE tenant_id = %s",
     "codecs": "SELECT name FROM codec WHERE tenant_id = %s",
+    "approvals": "SELECT approval_id FROM approval WHERE tenant_id = %s",
     "api-keys": "SELECT api_key_id FROM api_key WHERE tenant_id = %s LIMIT 1",
 }
 NAMESPACES = {"roles": "clerk"}
@@ -93,6 +94,10 @@ def world(site):
     assert owner.call("POST", "/api/v1/codecs", {
         "name": f"{MARK}-codec", "script": f"function Decoder() {{}} // {MARK}"
         })[0] == 201
+    site.sql("INSERT INTO approval (tenant_id, operation, title, needs, path, "
+             "body, asked_by, asked_actor) SELECT %s, 'tenant_protect', %s, "
+             "right_bits('{settings}'), '{}', '{}', min(account_id), %s FROM "
+             "account RETURNING 1", (victim.id, MARK, MARK))
     return site, victim, other, owner
 
 

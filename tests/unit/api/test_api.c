@@ -75,7 +75,7 @@ static void answer_token(struct pending *p)
     store.lookups++;
     assert_int_equal(p->call.tenant_id, PG_NO_TENANT);
     if (strcmp(p->values[0], store.token) == 0)
-        send_row(p, 5, (const char *const[]){"3", "1", "test", "32767", "{}"});
+        send_row(p, 5, (const char *const[]){"3", "1", "test", "32767", "f"});
 }
 
 static void answer_meter(struct pending *p)

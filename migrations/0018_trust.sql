@@ -1,0 +1,372 @@
+-- Second factors, second persons, secrets through the API.
+
+-- ---- the second factor: TOTP (RFC 6238) and recovery codes ----
+
+ALTER TABLE account DROP COLUMN totp_pending;
+ALTER TABLE account ALTER COLUMN totp TYPE timestamptz USING NULL::timestamptz;
+COMMENT ON COLUMN account.totp IS
+    'since when there is a second factor; its seed is the secret (0, account, account_id, totp)';
+COMMENT ON COLUMN account.recovery IS 'BLAKE2b-256 of recovery codes not yet used, lower hex';
+
+ALTER TABLE tenant ADD COLUMN second_factor boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN tenant.second_factor IS 'its people have no rights without one';
+
+-- A seed goes when the factor is taken away: by its owner or by a reset.
+CREATE FUNCTION totp_gone() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_temp AS $$
+BEGIN
+    DELETE FROM secret WHERE tenant_id = 0 AND owner = 'account'
+        AND row_id = OLD.account_id AND name = 'totp';
+    RETURN NULL;
+END $$;
+CREATE TRIGGER totp_gone AFTER UPDATE OF totp ON account FOR EACH ROW
+    WHEN (NEW.totp IS NULL) EXECUTE FUNCTION totp_gone();
+CREATE TRIGGER totp_gone_too AFTER DELETE ON account FOR EACH ROW
+    EXECUTE FUNCTION totp_gone();
+
+-- A seed that counts once its first code has come (what vault_seal() gives).
+CREATE FUNCTION totp_begin(p_account int, p_key_no int, p_secret bytea, p_master text,
+    p_tenant_key bytea, p_check bytea) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    UPDATE account SET totp_step = 0 WHERE account_id = p_account AND totp IS NULL;
+    IF NOT FOUND THEN
+        PERFORM refuse(409, NULL, 'There is a second factor already; take it away first.');
+    END IF;
+    PERFORM secret_put(0, 'account', p_account, 'totp', p_key_no, p_secret, p_master,
+        p_tenant_key, p_check);
+END $$;
+
+CREATE FUNCTION totp_seed(p_account int) RETURNS TABLE (key_no int, sealed bytea)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT s.key_no, s.sealed FROM secret s WHERE s.tenant_id = 0 AND s.owner = 'account'
+        AND s.row_id = p_account AND s.name = 'totp' $$;
+
+-- p_step: of the code that came; 0 when it was none. Sessions that began with
+-- the password alone end.
+CREATE FUNCTION totp_confirm(p_account int, p_step bigint, p_recovery text[], p_keep text)
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM account WHERE account_id = p_account AND totp IS NOT NULL) THEN
+        PERFORM refuse(409, NULL, 'There is a second factor already; take it away first.');
+    END IF;
+    UPDATE account SET totp = now(), totp_step = p_step, recovery = p_recovery
+        WHERE account_id = p_account AND p_step > totp_step;
+    IF NOT FOUND THEN
+        PERFORM refuse(422, 'code', 'This is not the code of this moment, or it was used.');
+    END IF;
+    DELETE FROM session WHERE account_id = p_account AND hash IS DISTINCT FROM p_keep;
+    PERFORM audit(0, 'totp.add', 'account', p_account::text, NULL, NULL);
+END $$;
+
+CREATE FUNCTION totp_remove(p_account int) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    UPDATE account SET totp = NULL, recovery = '{}'
+        WHERE account_id = p_account AND totp IS NOT NULL;
+    IF NOT FOUND THEN
+        PERFORM refuse(404, NULL, 'There is no second factor.');
+    END IF;
+    PERFORM audit(0, 'totp.remove', 'account', p_account::text, NULL, NULL);
+END $$;
+
+DROP FUNCTION login_lookup(text);
+CREATE FUNCTION login_lookup(p_email text) RETURNS TABLE (account_id int, password text,
+    locked_s int, second_factor boolean, key_no int, sealed bytea)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT a.account_id, a.password,
+        greatest(0, ceil(extract(epoch FROM a.locked_until - now())))::int,
+        a.totp IS NOT NULL, s.key_no, s.sealed
+    FROM account a LEFT JOIN totp_seed(a.account_id) s ON a.totp IS NOT NULL
+    WHERE a.email = lower(p_email) AND NOT a.disabled $$;
+
+-- After the password: NULL when a second factor is missing. p_step: of the code,
+-- 0 if it is none; p_recovery: hash of what may be a recovery code. Each is used up.
+DROP FUNCTION login_good(int, text, text, text, bigint);
+CREATE FUNCTION login_good(p_account int, p_hash text, p_address text, p_agent text,
+    p_step bigint, p_recovery text) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    first int := (SELECT m.tenant_id FROM membership m JOIN tenant t USING (tenant_id)
+        WHERE m.account_id = p_account ORDER BY t.suspended_at IS NOT NULL, t.name LIMIT 1);
+    codes int := (SELECT cardinality(recovery) FROM account WHERE account_id = p_account);
+    left_over int;
+BEGIN
+    UPDATE account a SET failed = 0, locked_until = NULL, last_login_at = now(),
+        totp_step = greatest(a.totp_step, p_step),
+        recovery = CASE WHEN p_step > a.totp_step THEN a.recovery
+            ELSE array_remove(a.recovery, p_recovery) END
+        WHERE a.account_id = p_account AND (a.totp IS NULL OR p_step > a.totp_step
+            OR p_recovery = ANY (a.recovery))
+        RETURNING cardinality(a.recovery) INTO left_over;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    DELETE FROM session WHERE account_id = p_account
+        AND seen_at < now() - interval '30 days';
+    INSERT INTO session (hash, account_id, current_tenant, address, agent, confirmed_at)
+        VALUES (p_hash, p_account, first, left(p_address, 64), left(p_agent, 200), now());
+    PERFORM set_config('headend.actor', (SELECT email FROM account
+        WHERE account_id = p_account), true);
+    PERFORM audit(coalesce(first, 0), 'login', 'account', p_account::text, NULL,
+        CASE WHEN left_over < codes THEN jsonb_build_object('recovery_codes_left', left_over) END);
+    RETURN session_show(p_account, first);
+END $$;
+
+CREATE OR REPLACE FUNCTION session_show(p_account int, p_tenant int) RETURNS json
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT json_build_object('account_id', a.account_id, 'email', a.email, 'name', a.name,
+        'must_change', a.must_change, 'second_factor', a.totp IS NOT NULL,
+        'recovery_codes', cardinality(a.recovery),
+        'tenant', (SELECT json_build_object('tenant_id', t.tenant_id, 'name', t.name,
+                'timezone', t.timezone, 'locale', t.locale, 'role', m.role,
+                'suspended', t.suspended_at IS NOT NULL,
+                'second_factor', t.second_factor, 'critical', t.critical,
+                'rights', right_names(r.rights))
+            FROM membership m JOIN tenant t USING (tenant_id)
+            JOIN role r ON r.tenant_id = m.tenant_id AND r.name = m.role
+            WHERE m.account_id = a.account_id AND m.tenant_id = p_tenant),
+        'tenants', (SELECT coalesce(json_agg(json_build_object('tenant_id', t.tenant_id,
+                'name', t.name, 'role', m.role) ORDER BY t.name), '[]')
+            FROM membership m JOIN tenant t USING (tenant_id)
+            WHERE m.account_id = a.account_id))
+    FROM account a WHERE a.account_id = p_account $$;
+
+-- rights is 0 while the password must be changed, no tenant is chosen, or a second
+-- factor is missing that the tenant demands (lacks_factor).
+DROP FUNCTION authenticate_session(text, int, int);
+CREATE FUNCTION authenticate_session(p_hash text, p_idle_s int, p_absolute_s int)
+RETURNS TABLE (tenant_id int, account_id int, email text, rights int,
+    must_change boolean, confirmed boolean, lacks_factor boolean, second_person boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    UPDATE session s SET seen_at = now()
+        WHERE s.hash = p_hash AND s.seen_at < now() - interval '30 seconds'
+          AND s.seen_at > now() - p_idle_s * interval '1 second';
+    RETURN QUERY SELECT coalesce(m.tenant_id, -1), a.account_id, a.email,
+            CASE WHEN a.must_change OR m.tenant_id IS NULL OR t.suspended_at IS NOT NULL
+                OR t.second_factor AND a.totp IS NULL THEN 0 ELSE r.rights END,
+            a.must_change, coalesce(s.confirmed_at > now() - interval '5 minutes', false),
+            coalesce(t.second_factor AND a.totp IS NULL, false),
+            coalesce(t.critical = 'second_person', false)
+        FROM session s JOIN account a USING (account_id)
+        LEFT JOIN membership m ON m.account_id = a.account_id
+            AND m.tenant_id = s.current_tenant
+        LEFT JOIN role r ON r.tenant_id = m.tenant_id AND r.name = m.role
+        LEFT JOIN tenant t ON t.tenant_id = m.tenant_id
+        WHERE s.hash = p_hash AND NOT a.disabled
+          AND s.seen_at > now() - p_idle_s * interval '1 second'
+          AND s.created_at > now() - p_absolute_s * interval '1 second';
+END $$;
+
+CREATE OR REPLACE FUNCTION tenant_json(t tenant) RETURNS json LANGUAGE sql STABLE AS $$
+    SELECT json_build_object('tenant_id', t.tenant_id, 'name', t.name,
+        'timezone', t.timezone, 'locale', t.locale, 'frame_days', t.frame_days,
+        'meter_quota', t.meter_quota, 'critical', t.critical,
+        'second_factor', t.second_factor,
+        'suspended_at', t.suspended_at, 'created_at', t.created_at,
+        'revision', t.revision) $$;
+
+CREATE OR REPLACE FUNCTION tenant_change(p_tenant int, p_body jsonb) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    t tenant;
+BEGIN
+    PERFORM in_scope(p_tenant);
+    SELECT * INTO STRICT t FROM tenant WHERE tenant_id = p_tenant FOR UPDATE;
+    PERFORM revision_check(p_body, t.revision);
+    UPDATE tenant SET
+        timezone = coalesce(zone_check('timezone', p_body ->> 'timezone'), timezone),
+        locale = coalesce(p_body ->> 'locale', locale),
+        frame_days = coalesce((p_body ->> 'frame_days')::int, frame_days),
+        revision = revision + 1
+        WHERE tenant_id = p_tenant RETURNING * INTO t;
+    IF p_body ? 'timezone' THEN -- its meters' clocks
+        UPDATE meter SET changed_xid = changed_xid
+            WHERE tenant_id = p_tenant AND timezone IS NULL;
+    END IF;
+    RETURN tenant_json(t);
+END $$;
+
+-- ---- critical acts: a second person, or a key that was made for them ----
+
+ALTER TABLE api_key ADD COLUMN critical boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN api_key.critical IS 'may do critical acts, nobody being asked';
+
+CREATE OR REPLACE FUNCTION api_key_json(k api_key) RETURNS json LANGUAGE sql STABLE AS $$
+    SELECT json_build_object('api_key_id', k.api_key_id, 'name', k.name,
+        'prefix', k.prefix, 'rights', right_names(k.rights), 'critical', k.critical,
+        'networks', to_json(k.networks), 'expires_at', k.expires_at,
+        'created_by', k.created_by, 'created_at', k.created_at,
+        'last_used_at', k.last_used_at) $$;
+
+CREATE OR REPLACE FUNCTION api_key_add(p_tenant int, p_body jsonb, p_prefix text, p_hash text,
+    p_shown text) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    bits int := right_bits(ARRAY(SELECT jsonb_array_elements_text(p_body -> 'rights')));
+    for_critical boolean := coalesce((p_body ->> 'critical')::boolean, false);
+    nets cidr[];
+    k api_key;
+BEGIN
+    PERFORM in_scope(p_tenant);
+    PERFORM may_give(bits);
+    IF bits & right_bits('{platform}') <> 0 AND p_tenant <> 0 THEN
+        PERFORM refuse(422, 'rights', 'The right "platform" belongs to the platform alone.');
+    END IF;
+    IF for_critical AND EXISTS (SELECT FROM tenant WHERE tenant_id = p_tenant
+        AND tenant.critical = 'second_person') THEN
+        PERFORM refuse(409, 'critical', 'This tenant asks a second person for critical acts: '
+            || 'the platform''s operator makes such a key (headend api-key add --critical).');
+    END IF;
+    BEGIN
+        nets := ARRAY(SELECT x::cidr FROM jsonb_array_elements_text(
+            coalesce(p_body -> 'networks', '[]')) x);
+    EXCEPTION WHEN invalid_text_representation THEN
+        PERFORM refuse(422, 'networks', 'A network is written 192.0.2.0/24 or 2001:db8::/32.');
+    END;
+    INSERT INTO api_key (tenant_id, name, prefix, hash, rights, critical, networks,
+        expires_at, created_by)
+    VALUES (p_tenant, p_body ->> 'name', p_prefix, p_hash, bits, for_critical, nets,
+        (p_body ->> 'expires_at')::timestamptz,
+        coalesce(current_setting('headend.actor', true), ''))
+    RETURNING * INTO k;
+    RETURN (api_key_json(k)::jsonb || jsonb_build_object('key', p_shown))::json;
+END $$;
+
+DROP FUNCTION authenticate_key(text, inet);
+CREATE FUNCTION authenticate_key(p_hash text, p_address inet) RETURNS TABLE
+    (tenant_id int, api_key_id int, name text, rights int, critical boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    UPDATE api_key k SET last_used_at = now() WHERE k.hash = p_hash
+        AND (k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute')
+        AND (k.expires_at IS NULL OR k.expires_at > now())
+        AND (k.networks = '{}' OR p_address <<= ANY (k.networks));
+    RETURN QUERY SELECT k.tenant_id, k.api_key_id, k.name, k.rights, k.critical
+        FROM api_key k JOIN tenant t USING (tenant_id)
+        WHERE k.hash = p_hash AND t.suspended_at IS NULL
+          AND (k.expires_at IS NULL OR k.expires_at > now())
+          AND (k.networks = '{}' OR p_address <<= ANY (k.networks));
+END $$;
+
+-- A critical act that waits for another person with the same right: the request
+-- as it came. `waiting` ends at expires_at; `approved` acts that show something
+-- are done by who asked, who sends the request again.
+CREATE TABLE approval (
+    tenant_id int NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    approval_id int GENERATED ALWAYS AS IDENTITY,
+    operation text NOT NULL, -- operationId
+    title text NOT NULL,
+    needs int NOT NULL,      -- the right
+    path text[] NOT NULL,    -- values of its path
+    body jsonb,
+    asked_by int NOT NULL REFERENCES account ON DELETE CASCADE,
+    asked_actor text NOT NULL,
+    asked_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL DEFAULT now() + interval '1 day',
+    state text NOT NULL DEFAULT 'waiting'
+        CHECK (state IN ('waiting', 'approved', 'rejected', 'done')),
+    decided_actor text,
+    decided_at timestamptz,
+    PRIMARY KEY (tenant_id, approval_id)
+);
+CREATE INDEX approval_asked_by ON approval (tenant_id, asked_by);
+CALL protect('approval');
+GRANT SELECT ON approval TO headend_server;
+
+CREATE FUNCTION approval_state(a approval) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN a.state IN ('waiting', 'approved') AND a.expires_at <= now()
+        THEN 'expired' ELSE a.state END $$;
+CREATE FUNCTION approval_json(a approval) RETURNS json LANGUAGE sql STABLE AS $$
+    SELECT json_build_object('approval_id', a.approval_id, 'operation', a.operation,
+        'title', a.title, 'right', (right_names(a.needs))[1], 'path', to_json(a.path),
+        'body', a.body, 'asked_by', a.asked_actor, 'asked_at', a.asked_at,
+        'expires_at', a.expires_at, 'state', approval_state(a),
+        'decided_by', a.decided_actor, 'decided_at', a.decided_at) $$;
+-- Who has the right, and who asked.
+CREATE FUNCTION approval_shown(a approval) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT a.needs & coalesce(nullif(current_setting('headend.rights', true), '')::int, 0) <> 0
+        OR a.asked_actor = current_setting('headend.actor', true) $$;
+
+-- passes: another person has approved this very request; it is used up.
+CREATE FUNCTION approval_ask(p_tenant int, p_account int, p_operation text, p_title text,
+    p_right int, p_a text, p_b text, p_body jsonb) RETURNS TABLE (item json, passes boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    a approval;
+BEGIN
+    PERFORM in_scope(p_tenant);
+    SELECT * INTO a FROM approval p WHERE p.tenant_id = p_tenant AND p.asked_by = p_account
+        AND p.operation = p_operation AND p.path = array_remove(ARRAY[p_a, p_b], NULL)
+        AND p.body IS NOT DISTINCT FROM p_body AND p.state IN ('waiting', 'approved')
+        AND p.expires_at > now() ORDER BY p.state LIMIT 1 FOR UPDATE;
+    IF FOUND AND a.state = 'approved' THEN
+        UPDATE approval p SET state = 'done'
+            WHERE p.tenant_id = p_tenant AND p.approval_id = a.approval_id;
+    ELSIF NOT FOUND THEN
+        IF (SELECT count(*) FROM approval p WHERE p.tenant_id = p_tenant
+            AND p.asked_by = p_account AND p.state = 'waiting' AND p.expires_at > now()) >= 100 THEN
+            PERFORM refuse(429, NULL, 'A hundred acts of this person wait for approval already.');
+        END IF;
+        INSERT INTO approval (tenant_id, operation, title, needs, path, body, asked_by,
+            asked_actor)
+        VALUES (p_tenant, p_operation, p_title, p_right, array_remove(ARRAY[p_a, p_b], NULL),
+            p_body, p_account, current_setting('headend.actor')) RETURNING * INTO a;
+        PERFORM audit(p_tenant, 'approval.ask', 'approval', a.approval_id::text, NULL,
+            jsonb_build_object('operation', p_operation, 'path', a.path));
+    END IF;
+    RETURN QUERY SELECT approval_json(a), a.state = 'approved';
+END $$;
+
+-- Locks it for who decides; an own one may only be rejected.
+CREATE FUNCTION approval_take(p_tenant int, p_id int, p_account int, p_state text)
+RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    a approval;
+BEGIN
+    PERFORM in_scope(p_tenant);
+    SELECT * INTO a FROM approval WHERE tenant_id = p_tenant AND approval_id = p_id FOR UPDATE;
+    IF NOT FOUND OR NOT approval_shown(a) THEN
+        PERFORM refuse(404, NULL, 'There is nothing with this id.');
+    ELSIF p_state <> 'rejected' AND (a.asked_by = p_account OR a.needs &
+        coalesce(nullif(current_setting('headend.rights', true), '')::int, 0) = 0) THEN
+        PERFORM refuse(403, NULL, 'Another person with the same right approves it.');
+    ELSIF approval_state(a) <> 'waiting' THEN
+        PERFORM refuse(409, NULL, format('It does not wait any more: it is %s.',
+            approval_state(a)));
+    END IF;
+    UPDATE approval SET state = p_state, decided_at = now(),
+        decided_actor = (SELECT email FROM account WHERE account_id = p_account)
+        WHERE tenant_id = p_tenant AND approval_id = p_id;
+    PERFORM audit(p_tenant, CASE p_state WHEN 'rejected' THEN 'approval.reject'
+        ELSE 'approval.approve' END, 'approval', p_id::text, NULL,
+        jsonb_build_object('operation', a.operation, 'path', a.path, 'asked_by', a.asked_actor));
+    RETURN true;
+END $$;
+-- Volatile: it shows what approval_take() has just written.
+CREATE FUNCTION approval_result(p_tenant int, p_id int, p_answer json) RETURNS json
+LANGUAGE sql VOLATILE AS $$
+    SELECT json_build_object('approval', approval_json(a), 'answer', p_answer)
+    FROM approval a WHERE a.tenant_id = p_tenant AND a.approval_id = p_id $$;
+
+-- How the tenant guards itself; critical, or one person could take it away.
+CREATE FUNCTION tenant_protect(p_tenant int, p_body jsonb) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    t tenant;
+BEGIN
+    PERFORM in_scope(p_tenant);
+    UPDATE tenant SET critical = coalesce(p_body ->> 'critical', critical),
+        second_factor = coalesce((p_body ->> 'second_factor')::boolean, second_factor),
+        revision = revision + 1
+        WHERE tenant_id = p_tenant RETURNING * INTO t;
+    RETURN tenant_json(t);
+END $$;
+
+REVOKE ALL ON FUNCTION totp_begin, totp_seed, totp_confirm, totp_remove, login_lookup,
+    login_good, authenticate_session, authenticate_key, approval_ask, approval_take,
+    tenant_protect FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION totp_begin, totp_seed, totp_confirm, totp_remove, login_lookup,
+    login_good, authenticate_session, authenticate_key, approval_ask, approval_take,
+    tenant_protect TO headend_server;

@@ -1,0 +1,221 @@
+"""What goes beyond a password: second factors, second persons, secrets through
+the API."""
+
+import urllib.parse
+
+import pytest
+from harness import GOOD, Person, signed_in, wait_until
+from harness.api import send
+from harness.totp import totp
+
+ANNA = "anna@example.org"
+
+
+@pytest.fixture
+def demo(site):
+    tenant = site.tenant("demo")
+    site.headend.cli("keys", "init")
+    site.start()
+    return tenant
+
+
+def guarded(person):
+    """Sets a second factor up; its seed and recovery codes. The code of the
+    step before this one is used, so that those of now are left."""
+    status, begun = person.call("POST", "/api/v1/totp")
+    assert status == 200, begun
+    for _ in range(2):  # the second time if a step ended in between
+        status, done = person.call("PUT", "/api/v1/totp",
+                                   {"code": totp(begun["secret"], -1)})
+        if status == 200:
+            break
+    assert status == 200, done
+    return begun["secret"], done["recovery_codes"]
+
+
+def login(site, code=None, password=GOOD, email=ANNA):
+    body = {"email": email, "password": password}
+    status, said = Person(site).call(
+        "POST", "/api/v1/login", body | ({"code": code} if code else {}))
+    return status, said.get("field")
+
+
+def test_a_second_factor_is_asked_for_and_its_code_works_once(site, demo):
+    person = signed_in(site, ANNA)
+    elsewhere = Person(site)
+    elsewhere.login(ANNA, GOOD)
+    begun = person.call("POST", "/api/v1/totp")[1]
+    uri = urllib.parse.urlsplit(begun["uri"])
+    assert uri.path == "/headend:anna%40example.org"
+    assert urllib.parse.parse_qs(uri.query)["secret"] == [begun["secret"]]
+    assert login(site) == (200, None)  # not confirmed yet: nothing is asked
+    wrong = person.call("PUT", "/api/v1/totp", {"code": "000000"})
+    assert (wrong[0], wrong[1]["field"]) == (422, "code")
+    secret, recovery = guarded(person)
+    assert len(set(recovery)) == 10
+    assert person.call("GET", "/api/v1/session")[1]["second_factor"]
+    assert elsewhere.call("GET", "/api/v1/session")[0] == 401
+    assert login(site) == (401, "code")
+    code = totp(secret)
+    assert login(site, code, "not the password") == (401, None)
+    assert login(site, code) == (200, None)
+    assert login(site, code) == (401, "code")  # replayed
+    assert login(site, totp(secret, 3)) == (401, "code")
+    assert login(site, recovery[0].lower().replace("-", " ")) == (200, None)
+    assert login(site, recovery[0]) == (401, "code")
+    stored = str(site.sql("SELECT * FROM account, secret"))
+    assert secret not in stored and recovery[1] not in stored
+    trail = str(site.sql("SELECT * FROM audit_entry")) + site.headend.log()
+    assert secret not in trail and recovery[1] not in trail
+    assert site.sql("SELECT after FROM audit_entry WHERE action = 'login' "
+                    "ORDER BY at DESC LIMIT 1") == [
+                        ({"recovery_codes_left": 9},)]
+
+
+def test_wrong_codes_slow_the_account_down_like_wrong_passwords(site, demo):
+    secret, _ = guarded(signed_in(site, ANNA))
+    assert [login(site, "000000")[0] for _ in range(6)] == [401] * 5 + [429]
+    assert login(site, totp(secret))[0] == 429
+
+
+def test_a_second_factor_is_taken_away_by_its_owner_or_by_a_reset(site, demo):
+    person = signed_in(site, ANNA)
+    assert person.call("DELETE", "/api/v1/totp")[0] == 404
+    guarded(person)
+    assert person.call("POST", "/api/v1/totp")[0] == 409
+    site.sql("UPDATE session SET confirmed_at = now() - interval '1 hour'")
+    person.call("POST", "/api/v1/session", {"tenant": "demo"})  # seen anew
+    for method, body in (("DELETE", None), ("POST", None),
+                         ("PUT", {"code": "000000"})):
+        status, why = person.call(method, "/api/v1/totp", body)
+        assert (status, why["field"]) == (403, "confirm")
+    assert person.call("POST", "/api/v1/session/confirm",
+                       {"password": GOOD})[0] == 204
+    assert person.call("DELETE", "/api/v1/totp")[0] == 204
+    assert login(site) == (200, None)
+    guarded(person)
+    assert site.sql("SELECT count(*) FROM secret") == [(1,)]
+    fresh = site.headend.cli("account", "reset", ANNA).split()[-1]
+    assert login(site, password=fresh) == (200, None)
+    assert site.sql("SELECT count(*) FROM secret") == [(0,)]
+
+
+def test_a_tenant_may_demand_a_second_factor(site, demo):
+    person = signed_in(site, ANNA)
+    assert person.call("PATCH", "/api/v1/tenant/protection",
+                       {"second_factor": True})[0] == 200
+    person.call("POST", "/api/v1/session", {"tenant": "demo"})  # seen anew
+    status, why = person.call("GET", "/api/v1/meters")
+    assert (status, why["field"]) == (403, "second_factor")
+    assert person.call("GET", "/api/v1/session")[0] == 200
+    guarded(person)
+    assert person.call("GET", "/api/v1/meters")[0] == 200
+    assert demo.get("/api/v1/meters").status == 200  # machines have none
+
+
+def test_without_a_master_key_a_second_factor_says_what_to_do(site):
+    site.tenant("demo")
+    site.start()
+    person = signed_in(site, ANNA)
+    status, why = person.call("POST", "/api/v1/totp")
+    assert status == 409 and "headend keys init" in why["detail"]
+    site.headend.cli("keys", "init")
+    wait_until(lambda: person.call("POST", "/api/v1/totp")[0] == 200)
+    guarded(person)
+
+
+# ---- critical acts ----
+
+PROTECTION = ("PATCH", "/api/v1/tenant/protection")
+
+
+def test_a_critical_act_asks_for_the_password_again(site, demo):
+    person = signed_in(site, ANNA)
+    assert person.call(*PROTECTION, {"critical": "password"})[0] == 200
+    site.sql("UPDATE session SET confirmed_at = now() - interval '1 hour'")
+    person.call("POST", "/api/v1/session", {"tenant": "demo"})  # seen anew
+    status, why = person.call(*PROTECTION, {"second_factor": True})
+    assert (status, why["field"]) == (403, "confirm")
+    assert person.call("POST", "/api/v1/api-keys", {
+        "name": "k", "rights": ["view"], "critical": True})[0] == 403
+    person.call("POST", "/api/v1/session/confirm", {"password": GOOD})
+    assert person.call(*PROTECTION, {"second_factor": False})[0] == 200
+
+
+def test_a_key_does_critical_acts_only_if_it_was_made_for_them(site, demo):
+    def act(key):
+        return send(site.headend, *PROTECTION, {
+            "Authorization": f"Bearer {key}"}, {"second_factor": False}).status
+
+    person = signed_in(site, ANNA)
+    keys = [person.call("POST", "/api/v1/api-keys", {
+        "name": "k", "rights": ["settings", "users"], **more})[1]["key"]
+        for more in ({}, {"critical": True})]
+    assert [act(key) for key in keys] == [403, 200]
+    made = send(site.headend, "POST", "/api/v1/api-keys",
+                {"Authorization": f"Bearer {keys[0]}"},
+                {"name": "k", "rights": ["settings"], "critical": True})
+    assert made.status == 403  # nor does it make one
+    cli = site.headend.cli_json("api-key", "add", "demo", "--critical")
+    assert act(cli["api_key"]) == 200
+
+
+@pytest.fixture
+def four_eyes(site, demo):
+    """Anna and Bob, admins of a tenant that asks for a second person."""
+    anna, bob = signed_in(site, ANNA), signed_in(site, "bob@example.org")
+    assert anna.call(*PROTECTION, {"critical": "second_person"})[0] == 200
+    for person in (anna, bob):
+        person.call("POST", "/api/v1/session", {"tenant": "demo"})
+    return anna, bob
+
+
+def asked(person, body=None):
+    status, kept = person.call(*PROTECTION, body or {"second_factor": True})
+    assert status == 202, kept
+    return f"/api/v1/approvals/{kept['approval_id']}"
+
+
+def demands(site, demo):
+    return site.sql("SELECT second_factor FROM tenant WHERE tenant_id = %s",
+                    (demo.id,))[0][0]
+
+
+def test_a_second_person_runs_what_the_first_one_asked(site, demo, four_eyes):
+    anna, bob = four_eyes
+    path = asked(anna)
+    assert asked(anna) == path  # sent again, it is the same
+    assert not demands(site, demo)
+    waiting = bob.call("GET", "/api/v1/approvals?state=waiting")[1]["approvals"]
+    assert [(a["asked_by"], a["operation"], a["body"]) for a in waiting] == [
+        (ANNA, "tenant_protect", {"second_factor": True})]
+    assert anna.call("POST", path + "/approve")[0] == 403  # nobody his own
+    status, done = bob.call("POST", path + "/approve")
+    assert status == 200 and done["approval"]["state"] == "done"
+    assert done["answer"]["second_factor"] and demands(site, demo)
+    assert bob.call("POST", path + "/approve")[0] in (403, 409)
+    acts = site.sql("SELECT action, actor FROM audit_entry WHERE tenant_id = "
+                    "%s ORDER BY seq DESC LIMIT 3", (demo.id,))
+    both = f"bob@example.org (asked by {ANNA})"
+    assert sorted(acts) == [("approval.approve", both), ("approval.ask", ANNA),
+                            ("tenant.change", both)]
+
+
+def test_an_approval_needs_the_right_and_ends(site, demo, four_eyes):
+    anna, bob = four_eyes
+    viewer = signed_in(site, "eve@example.org", role="viewer")
+    path = asked(anna)
+    assert viewer.call("GET", path)[0] == 404
+    assert viewer.call("POST", path + "/approve")[0] == 404
+    site.sql("UPDATE approval SET expires_at = now()")
+    assert bob.call("POST", path + "/approve")[0] == 409
+    assert bob.call("GET", path)[1]["state"] == "expired"
+    other = asked(anna)
+    assert other != path
+    assert bob.call("POST", other + "/reject")[0] == 200
+    assert bob.call("POST", other + "/approve")[0] == 409
+    third = asked(anna)
+    assert anna.call("POST", third + "/reject")[0] == 200  # taken back
+    assert not demands(site, demo)
+    assert anna.call("POST", "/api/v1/api-keys", {
+        "name": "k", "rights": ["view"], "critical": True})[0] == 409
