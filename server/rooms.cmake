@@ -54,7 +54,7 @@ room(server/api
   USES http schema store vault NEEDS PkgConfig::sodium PkgConfig::crypto)
 include(server/api/embed.cmake)
 room(server/cli
-  SOURCES cli.c settings.c db.c table.c migrate_cmd.c tenant_cmd.c
+  SOURCES cli.c help.c settings.c db.c table.c migrate_cmd.c tenant_cmd.c
           account_cmd.c audit_cmd.c
           integration_cmd.c meter_cmd.c codecs_cmd.c codec_cmd.c
           codec_diff.c decode_cmd.c decode_show.c

@@ -1,11 +1,12 @@
 /*
- * cli.c - finds the subcommand, reads settings and arguments, prints help.
+ * cli.c - finds the subcommand, reads settings and arguments.
  */
 #include "server/cli/cli.h"
 #include "codecs/loaded.h"
 #include "ingest/bridge/bridge.h"
 #include "server/base/err.h"
 #include "server/base/log.h"
+#include "server/cli/help.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,9 @@ const struct cli_arg no_args[] = {{0}};
 const struct cli_arg config_args[] = {
     {"current", NULL, false, "with the values in force instead of defaults"},
     {0}};
+
+static const struct cli_arg help_args[] = {
+    {"man", NULL, false, "the man page, in roff"}, {0}};
 
 static int cmd_version(struct cli *c);
 static int cmd_help(struct cli *c);
@@ -116,7 +120,7 @@ static const struct cli_command commands[] = {
     {"bridge", "", 0, 0, no_args, cmd_bridge,
      "Internal: MQTT child process of serve (speaks on descriptor 3)."},
     {"version", "", 0, 0, no_args, cmd_version, "Print the version."},
-    {"help", "[COMMAND]", 0, 2, no_args, cmd_help, "Print help."},
+    {"help", "[COMMAND]", 0, 2, help_args, cmd_help, "Print help."},
     {0},
 };
 
@@ -140,41 +144,25 @@ const char *cli_get(const struct cli *c, const struct cli_arg *args,
     return NULL;
 }
 
-static void usage(const struct cli_command *k, FILE *out)
-{
-    fprintf(out, "usage: headend %s%s%s", k->name, *k->free ? " " : "",
-            k->free);
-    for (const struct cli_arg *a = k->args; a->name; a++)
-        fprintf(out, a->required ? " --%s%s%s" : " [--%s%s%s]", a->name,
-                a->value ? " " : "", a->value ? a->value : "");
-    fprintf(out, "\n\n%s\n", k->help);
-    if (k->args->name)
-        fputc('\n', out);
-    for (const struct cli_arg *a = k->args; a->name; a++)
-        fprintf(out, "  --%-16s %s\n", a->name, a->help);
-    fputs("\nAny setting may follow as --name=value (see `headend config`), and"
-          "\n--config FILE names a file of settings.\n",
-          out);
-}
-
 static int cmd_help(struct cli *c)
 {
     char name[64];
+
+    if (cli_get(c, help_args, "man")) {
+        help_man(commands, stdout);
+        return 0;
+    }
     snprintf(name, sizeof name, "%s%s%s", c->n_free ? c->free[0] : "",
              c->n_free > 1 ? " " : "", c->n_free > 1 ? c->free[1] : "");
     for (const struct cli_command *k = commands; k->name; k++)
         if (c->n_free && strcmp(k->name, name) == 0) {
-            usage(k, stdout);
+            help_command(k, stdout);
             return 0;
         }
-    puts("usage: headend [--config FILE] [--SETTING=VALUE ...] COMMAND ...\n\n"
-         "Collects what utility meters send, decodes it, keeps it exactly.\n");
-    for (const struct cli_command *k = commands; k->name; k++)
-        if (!c->n_free || strncmp(k->name, name, strlen(name)) == 0)
-            printf("  %-20s %s\n", k->name, k->help);
-    puts("\n`headend help COMMAND` tells more; `headend config` lists the"
-         " settings.");
-    return 0;
+    if (help_commands(commands, name, stdout) > 0)
+        return 0;
+    cli_fail("%s: no such command; `headend help` lists them", name);
+    return 2;
 }
 
 static int cmd_version(struct cli *c)
@@ -344,9 +332,9 @@ int cli_main(int argc, char **argv)
     const struct cli_command *k = find_command(argc, argv, &used);
     if (wants_help(argc, argv)) {
         if (k)
-            usage(k, stdout);
+            help_command(k, stdout);
         else
-            cmd_help(&c);
+            help_commands(commands, "", stdout);
         status = argc < 2 ? 2 : 0;
     } else if (!k) {
         const char *const *rest = (const char *const *)argv;

@@ -2,6 +2,8 @@
 prove themselves, and following one frame."""
 
 import re
+import shutil
+import subprocess
 
 import pytest
 from harness import GOLDEN, Uplink, wait_until
@@ -69,6 +71,38 @@ def test_unknown_subcommand_and_help(site):
     assert help_text.returncode == 0 and "serve" in help_text.stdout
     version = site.headend.run("version", config=False)
     assert version.returncode == 0 and re.search(r"\d+\.\d+", version.stdout)
+
+
+def test_every_command_has_help_and_stands_in_the_man_page(site):
+    def read(*args):
+        done = site.headend.run("help", *args, config=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    names = [line[2:22].strip() for line in read().splitlines()
+             if line.startswith("  ")]
+    man = read("--man").replace("\\-", "-")
+    assert {"serve", "meter import", "help"} < set(names)
+    for name in names:
+        usage, _, help_text = read(*name.split()).split("\n", 2)
+        assert usage.startswith(f"usage: headend {name}") and help_text
+        section = man.split(f".SS headend {name}\n")[1].split("\n.S")[0]
+        for option in re.findall(r"--([a-z-]+)", usage):
+            assert f"\\fB--{option}\\fR" in section, (name, option)
+            assert f"\n  --{option} " in help_text, (name, option)
+    for setting in re.findall(r"^#(\S+) =", site.headend.cli("config"), re.M):
+        assert f"\\fB{setting}\\fR" in man, setting
+    assert site.headend.run("meter", "add", "--help").returncode == 0
+    assert site.headend.run("help", "surve").returncode == 2
+
+
+@pytest.mark.skipif(not shutil.which("groff"), reason="no groff here")
+def test_man_page_is_formatted_without_a_warning(site):
+    done = subprocess.run(
+        ["groff", "-man", "-ww", "-Tutf8"], capture_output=True, text=True,
+        input=site.headend.cli("help", "--man"), timeout=60)
+    assert done.returncode == 0 and done.stderr == ""
+    assert "--dev-eui" in re.sub(".\x08", "", done.stdout)
 
 
 def test_migrate_twice_changes_nothing(site):
