@@ -364,9 +364,168 @@ BEGIN
     RETURN tenant_json(t);
 END $$;
 
+-- ---- keys of meters and integrations, through the API ----
+
+CALL audited('tenant_key', 'key_no');
+
+CREATE FUNCTION meter_key_json(k meter_key) RETURNS json LANGUAGE sql STABLE AS $$
+    SELECT json_build_object('key_id', k.key_id, 'purpose', k.purpose,
+        'meter_id', k.meter_id, 'address', k.address, 'manufacturer', k.manufacturer,
+        'device_type', k.device_type, 'version', k.version, 'created_at', k.created_at,
+        'opens_meters', (SELECT count(*) FROM meter_key_use u
+            WHERE u.tenant_id = k.tenant_id AND u.key_id = k.key_id)) $$;
+
+-- p_rows: what keys are for ("" and -1: any), "meter" a serial number. For each an
+-- id, the meter, how many meters have that serial number, and each key (sealed)
+-- that is for the very same.
+CREATE FUNCTION meter_keys_look(p_tenant int, p_rows jsonb) RETURNS TABLE
+    (n int, fresh bigint, meter_id int, meters bigint, key_id bigint, key_no int, sealed bytea)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM in_scope(p_tenant);
+    RETURN QUERY
+    WITH want AS MATERIALIZED (SELECT * FROM jsonb_to_recordset(p_rows) AS r(n int,
+            purpose text, meter text, address text, manufacturer text, device_type int,
+            version int)),
+    named AS (SELECT m.serial, min(m.meter_id) AS meter_id, count(*) AS meters FROM meter m
+        WHERE m.tenant_id = p_tenant AND m.state <> 'removed'
+          AND m.serial IN (SELECT w.meter FROM want w) GROUP BY m.serial)
+    SELECT w.n, nextval(pg_get_serial_sequence('meter_key', 'key_id')), m.meter_id,
+        CASE WHEN w.meter IS NULL THEN 1 ELSE coalesce(m.meters, 0) END,
+        k.key_id, s.key_no, s.sealed
+    FROM want w LEFT JOIN named m ON m.serial = w.meter
+    LEFT JOIN meter_key k ON k.tenant_id = p_tenant AND k.removed_at IS NULL
+        AND k.purpose = w.purpose AND coalesce(k.meter_id, 0) = coalesce(m.meter_id, 0)
+        AND coalesce(k.address, '') = w.address
+        AND coalesce(k.manufacturer, '') = w.manufacturer
+        AND coalesce(k.device_type, -1) = w.device_type
+        AND coalesce(k.version, -1) = w.version
+    LEFT JOIN secret s ON s.tenant_id = p_tenant AND s.owner = 'meter_key'
+        AND s.row_id = k.key_id AND s.name = 'key';
+END $$;
+
+CREATE FUNCTION meter_keys_put(p_tenant int, p_rows jsonb, p_key_no int, p_master text,
+    p_tenant_key bytea, p_check bytea) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM in_scope(p_tenant);
+    PERFORM tenant_key_put(p_tenant, p_key_no, p_master, p_tenant_key, p_check);
+    INSERT INTO meter_key (tenant_id, key_id, purpose, meter_id, address, manufacturer,
+        device_type, version)
+    SELECT p_tenant, r.key_id, r.purpose, nullif(r.meter_id, 0), nullif(r.address, ''),
+        nullif(r.manufacturer, ''), nullif(r.device_type, -1), nullif(r.version, -1)
+    FROM jsonb_to_recordset(p_rows) AS r(key_id bigint, purpose text, meter_id int,
+        address text, manufacturer text, device_type int, version int);
+    INSERT INTO secret (tenant_id, owner, row_id, name, key_no, sealed)
+    SELECT p_tenant, 'meter_key', r.key_id, 'key', p_key_no, r.sealed
+    FROM jsonb_to_recordset(p_rows) AS r(key_id bigint, sealed bytea);
+END $$;
+
+CREATE FUNCTION meter_key_take(p_tenant int, p_key bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT meter_key_remove(p_tenant, p_key) THEN
+        PERFORM refuse(404, NULL, 'There is nothing with this id.');
+    END IF;
+END $$;
+
+CREATE FUNCTION meter_key_reveal(p_tenant int, p_key bigint) RETURNS TABLE
+    (key_id bigint, key_no int, sealed bytea)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM in_scope(p_tenant);
+    RETURN QUERY SELECT s.row_id, s.key_no, s.sealed FROM secret s
+        WHERE s.tenant_id = p_tenant AND s.owner = 'meter_key' AND s.row_id = p_key
+          AND s.name = 'key';
+    IF NOT FOUND THEN
+        PERFORM refuse(404, NULL, 'There is nothing with this id.');
+    END IF;
+    PERFORM audit(p_tenant, 'meter_key.reveal', 'meter_key', p_key::text, NULL, NULL);
+END $$;
+
+CREATE FUNCTION integration_json(i integration) RETURNS json LANGUAGE sql STABLE AS $$
+    SELECT json_build_object('integration_id', i.integration_id, 'name', i.name,
+        'kind', i.kind, 'url', i.url, 'username', i.username,
+        'has_password', i.password IS NOT NULL OR EXISTS (SELECT FROM secret s
+            WHERE s.tenant_id = i.tenant_id AND s.owner = 'integration'
+              AND s.row_id = i.integration_id AND s.name = 'password'),
+        'topic_prefix', i.topic_prefix, 'bridges', i.bridges, 'enabled', i.enabled,
+        'revision', i.revision) $$;
+
+-- An id before the row: its password is sealed for it.
+CREATE FUNCTION integration_id() RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS
+$$ SELECT nextval(pg_get_serial_sequence('integration', 'integration_id')) $$;
+
+-- A listener opens a port of the server: that is its operator's to do.
+CREATE FUNCTION integration_check(p_kind text, p_url text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF p_kind = 'heo-tcp' THEN
+        PERFORM refuse(409, 'kind', 'Listeners are the operator''s (headend integration).');
+    ELSIF p_url !~ '^mqtts?://[^[:space:]@/?#]{1,250}$' THEN
+        PERFORM refuse(422, 'url', 'A broker is mqtt://host:port or mqtts://host:port.');
+    END IF;
+END $$;
+
+-- p_new: make it, with that id. p_secret: of the new password, or NULL.
+CREATE FUNCTION integration_put(p_tenant int, p_body jsonb, p_id bigint, p_new boolean,
+    p_key_no int, p_secret bytea, p_master text, p_tenant_key bytea, p_check bytea)
+RETURNS json LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    i integration;
+BEGIN
+    PERFORM in_scope(p_tenant);
+    IF p_new THEN
+        INSERT INTO integration (tenant_id, integration_id, name, kind, url, revision)
+            OVERRIDING SYSTEM VALUE
+            VALUES (p_tenant, p_id, p_body ->> 'name', p_body ->> 'kind', p_body ->> 'url', 0);
+    END IF;
+    SELECT * INTO i FROM integration WHERE tenant_id = p_tenant AND integration_id = p_id
+        FOR UPDATE;
+    IF NOT FOUND THEN
+        PERFORM refuse(404, NULL, 'There is nothing with this id.');
+    END IF;
+    PERFORM revision_check(p_body, i.revision);
+    PERFORM integration_check(i.kind, coalesce(p_body ->> 'url', i.url));
+    IF p_secret IS NOT NULL THEN
+        PERFORM secret_put(p_tenant, 'integration', p_id, 'password', p_key_no, p_secret,
+            p_master, p_tenant_key, p_check);
+        PERFORM audit(p_tenant, 'integration.password', 'integration', p_id::text, NULL, NULL);
+    ELSIF p_body ? 'password' THEN
+        DELETE FROM secret WHERE tenant_id = p_tenant AND owner = 'integration'
+            AND row_id = p_id AND name = 'password';
+    END IF;
+    UPDATE integration SET name = coalesce(p_body ->> 'name', name),
+        url = coalesce(p_body ->> 'url', url),
+        username = CASE WHEN p_body ? 'username' THEN p_body ->> 'username' ELSE username END,
+        password = CASE WHEN p_body ? 'password' THEN NULL ELSE password END,
+        topic_prefix = coalesce(p_body ->> 'topic_prefix', topic_prefix),
+        bridges = coalesce((p_body ->> 'bridges')::int, bridges),
+        enabled = coalesce((p_body ->> 'enabled')::boolean, enabled),
+        revision = revision + 1
+        WHERE tenant_id = p_tenant AND integration_id = p_id RETURNING * INTO i;
+    RETURN integration_json(i);
+END $$;
+
+CREATE FUNCTION integration_remove(p_tenant int, p_id int) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    what text := (SELECT kind FROM integration
+        WHERE tenant_id = p_tenant AND integration_id = p_id);
+BEGIN
+    PERFORM in_scope(p_tenant);
+    IF what IS NULL THEN
+        PERFORM refuse(404, NULL, 'There is nothing with this id.');
+    END IF;
+    PERFORM integration_check(what, 'mqtt://any');
+    DELETE FROM integration WHERE tenant_id = p_tenant AND integration_id = p_id;
+END $$;
+
 REVOKE ALL ON FUNCTION totp_begin, totp_seed, totp_confirm, totp_remove, login_lookup,
     login_good, authenticate_session, authenticate_key, approval_ask, approval_take,
-    tenant_protect FROM PUBLIC;
+    tenant_protect, meter_keys_look, meter_keys_put, meter_key_reveal, integration_id,
+    integration_put, integration_remove FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION totp_begin, totp_seed, totp_confirm, totp_remove, login_lookup,
     login_good, authenticate_session, authenticate_key, approval_ask, approval_take,
-    tenant_protect TO headend_server;
+    tenant_protect, meter_keys_look, meter_keys_put, meter_key_reveal, integration_id,
+    integration_put, integration_remove TO headend_server;

@@ -49,7 +49,7 @@ room(server/api
   SOURCES api.c rights.c auth.c limit.c fields.c run.c list.c password.c gate.c
           openapi.c login.c accounts.c audit.c tenants.c models.c
           codecs.c meters.c points.c events.c feed.c readings.c
-          totp.c secret.c factor.c approvals.c
+          totp.c secret.c factor.c approvals.c meter_keys.c integrations.c
           frames.c ledger.c gaps.c quarantine.c health.c
   USES http schema store vault NEEDS PkgConfig::sodium PkgConfig::crypto)
 include(server/api/embed.cmake)

@@ -30,6 +30,9 @@ OBJECTS = {
     "groups": "SELECT group_id FROM meter_group WHERE tenant_id = %s",
     "tenants": "SELECT tenant_id FROM tenant WHERE tenant_id = %s",
     "codecs": "SELECT name FROM codec WHERE tenant_id = %s",
+    "meter-keys": "SELECT key_id FROM meter_key WHERE tenant_id = %s",
+    "integrations": "SELECT integration_id FROM integration WHERE "
+                    "tenant_id = %s",
     "approvals": "SELECT approval_id FROM approval WHERE tenant_id = %s",
     "api-keys": "SELECT api_key_id FROM api_key WHERE tenant_id = %s LIMIT 1",
 }
@@ -77,6 +80,7 @@ def fill(site, tenant):
 
 @pytest.fixture
 def world(site):
+    site.headend.cli("keys", "init")
     victim = site.tenant(MARK)
     other = site.tenant("other")
     site.start()
@@ -94,6 +98,11 @@ def world(site):
     assert owner.call("POST", "/api/v1/codecs", {
         "name": f"{MARK}-codec", "script": f"function Decoder() {{}} // {MARK}"
         })[0] == 201
+    assert owner.call("POST", "/api/v1/meter-keys", {
+        "key": "0f" * 16, "address": MARK})[0] == 201
+    assert owner.call("POST", "/api/v1/integrations", {
+        "name": MARK, "kind": "tts", "url": f"mqtt://{MARK}.invalid",
+        "password": MARK, "enabled": False})[0] == 201
     site.sql("INSERT INTO approval (tenant_id, operation, title, needs, path, "
              "body, asked_by, asked_actor) SELECT %s, 'tenant_protect', %s, "
              "right_bits('{settings}'), '{}', '{}', min(account_id), %s FROM "

@@ -1,12 +1,14 @@
 """What goes beyond a password: second factors, second persons, secrets through
 the API."""
 
+import subprocess
 import urllib.parse
 
 import pytest
 from harness import GOOD, Person, signed_in, wait_until
 from harness.api import send
 from harness.totp import totp
+from test_secrets import everything
 
 ANNA = "anna@example.org"
 
@@ -219,3 +221,128 @@ def test_an_approval_needs_the_right_and_ends(site, demo, four_eyes):
     assert not demands(site, demo)
     assert anna.call("POST", "/api/v1/api-keys", {
         "name": "k", "rights": ["view"], "critical": True})[0] == 409
+
+
+# ---- secrets through the API ----
+
+KEY = "000102030405060708090a0b0c0d0eff"
+
+
+def nowhere(site, *secrets):
+    """In clear in no table, no trail, no log."""
+    found = everything(site) + site.headend.log().encode()
+    for secret in secrets:
+        text = secret.encode()
+        assert text not in found.lower(), secret
+        assert text.hex().encode() not in found, secret
+
+
+def test_meter_keys_are_added_listed_without_and_shown_with_a_trace(site, demo):
+    anna = signed_in(site, ANNA)
+    meter = demo.meter("69322582")
+    status, made = anna.call("POST", "/api/v1/meter-keys", {
+        "key": KEY, "address": "0012345678", "manufacturer": "elv"})
+    assert status == 201 and made["added"]
+    assert anna.call("POST", "/api/v1/meter-keys", {
+        "key": KEY, "address": "12345678", "manufacturer": "ELV"})[1] == {
+            "key_id": made["key_id"], "added": False}
+    status, own = anna.call("POST", "/api/v1/meter-keys", {
+        "key": KEY, "meter": "69322582", "purpose": "appkey"})
+    listed = anna.call("GET", "/api/v1/meter-keys")[1]["meter_keys"]
+    assert [(k["key_id"], k["address"], k["manufacturer"], k["meter_id"])
+            for k in listed] == [(made["key_id"], "12345678", "ELV", None),
+                                 (own["key_id"], None, None, meter)]
+    shown = anna.call("POST", f"/api/v1/meter-keys/{own['key_id']}/reveal")
+    assert shown == (200, {"key_id": own["key_id"], "key": KEY})
+    assert site.sql("SELECT actor, object_id FROM audit_entry WHERE action = "
+                    "'meter_key.reveal'") == [(ANNA, str(own["key_id"]))]
+    assert anna.call("DELETE",
+                     f"/api/v1/meter-keys/{own['key_id']}")[0] == 204
+    assert anna.call("POST",
+                     f"/api/v1/meter-keys/{own['key_id']}/reveal")[0] == 404
+    for body, field in (({"key": KEY[:-1] + "x"}, "key"),
+                        ({"key": KEY, "meter": "nobody"}, "meter"),
+                        ({"key": KEY, "meter": "69322582", "version": 1},
+                         "meter"),
+                        ({"key": KEY, "manufacturer": "E1V"},
+                         "manufacturer")):
+        status, why = anna.call("POST", "/api/v1/meter-keys", body)
+        assert (status, why["field"]) == (422, field), why
+    nowhere(site, KEY)
+
+
+def test_meter_keys_are_imported_with_a_result_for_each(site, demo):
+    anna = signed_in(site, ANNA)
+    rows = [{"key": KEY, "address": "1"}, {"key": KEY, "address": "1"},
+            {"key": KEY, "address": "2", "device_type": "7", "version": None},
+            {"key": "nonsense"}, {"key": KEY, "odd": 1}, 5,
+            {"key": KEY, "device_type": 256}]
+
+    def imported(**more):
+        status, said = anna.call("POST", "/api/v1/meter-keys/import",
+                                 {"keys": rows, **more})
+        assert status == 200, said
+        return [(r["result"], r.get("field")) for r in said["results"]]
+
+    bad = [("refused", "key"), ("refused", "odd"), ("refused", "key"),
+           ("refused", "device_type")]
+    first = [("added", None), ("unchanged", None), ("added", None), *bad]
+    assert imported(dry_run=True) == first
+    assert site.sql("SELECT count(*) FROM meter_key") == [(0,)]
+    assert imported() == first
+    assert imported() == [("unchanged", None)] * 3 + bad
+    assert site.sql("SELECT count(*) FROM meter_key") == [(2,)]
+    opened = site.headend.run("keys", "rotate", "--tenant", "demo")
+    assert "2 secrets" in opened.stdout, opened.stderr
+
+
+def test_two_people_show_a_key_and_only_who_asked_sees_it(site, demo,
+                                                          four_eyes):
+    anna, bob = four_eyes
+    made = anna.call("POST", "/api/v1/meter-keys", {"key": KEY})[1]
+    reveal = ("POST", f"/api/v1/meter-keys/{made['key_id']}/reveal")
+    status, kept = anna.call(*reveal)
+    assert status == 202
+    path = f"/api/v1/approvals/{kept['approval_id']}"
+    assert bob.call(*reveal)[1]["approval_id"] != kept["approval_id"]
+    status, done = bob.call("POST", path + "/approve")
+    assert status == 200 and done["approval"]["state"] == "approved"
+    assert KEY not in str(done)
+    assert anna.call(*reveal)[1]["key"] == KEY
+    assert anna.call("GET", path)[1]["state"] == "done"
+    assert anna.call(*reveal)[0] == 202  # once
+
+
+def test_a_broker_is_connected_through_the_api_and_its_password_kept(
+        site, broker, demo, tmp_path):
+    secret = "s3cret broker word"
+    users = tmp_path / "users"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", users, "lns", secret],
+                   check=True, capture_output=True)
+    users.chmod(0o644)
+    broker.demand(users, "lns", secret)
+    anna = signed_in(site, ANNA)
+    status, made = anna.call("POST", "/api/v1/integrations", {
+        "name": "lns", "kind": "chirpstack", "url": broker.url,
+        "username": "lns", "password": secret})
+    assert status == 201 and made["has_password"], made
+    site.wait_subscribed()
+    path = f"/api/v1/integrations/{made['integration_id']}"
+    assert secret not in str(anna.call("GET", path))
+    status, now = anna.call("PATCH", path, {"enabled": False,
+                                            "revision": made["revision"]})
+    assert status == 200 and not now["enabled"] and now["has_password"]
+    assert anna.call("PATCH", path, {"enabled": True, "revision":
+                                     made["revision"]})[0] == 412
+    wait_until(lambda: site.headend.metric("headend_bridges_connected") == 0)
+    assert anna.call("PATCH", path, {"password": None})[1][
+        "has_password"] is False
+    assert anna.call("DELETE", path)[0] == 204
+    assert anna.call("GET", path)[0] == 404
+    for body, field in (({"url": "mqtt://a:b@c"}, "url"),
+                        ({"url": "http://broker"}, "url"),
+                        ({"kind": "heo-tcp"}, "kind")):
+        status, why = anna.call("POST", "/api/v1/integrations", {
+            "name": "x", "kind": "tts", "url": "mqtt://c"} | body)
+        assert (status, why["field"]) == (422, field)
+    nowhere(site, secret)
