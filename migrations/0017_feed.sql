@@ -64,7 +64,9 @@ CREATE TRIGGER feed_events AFTER INSERT ON event REFERENCING NEW TABLE AS news
 CREATE FUNCTION feed_meters() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = public, pg_temp AS $$
 BEGIN
-    PERFORM feed_put(NEW.tenant_id, 'meter', NEW.meter_id, meter_json(NEW)::jsonb);
+    IF EXISTS (SELECT FROM feed_listener WHERE tenant_id = NEW.tenant_id AND until > now()) THEN
+        PERFORM feed_put(NEW.tenant_id, 'meter', NEW.meter_id, meter_json(NEW)::jsonb);
+    END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER feed_meters AFTER INSERT OR UPDATE ON meter
