@@ -145,7 +145,7 @@ static void on_maintain(void *arg)
                          .write = true,
                          .sql = "SELECT maintain(($1 || ' s')::interval),"
                                 " expire_frames(), expire_people($2::int),"
-                                " feed_expire()",
+                                " feed_expire(), expire_samples()",
                          .n = 2,
                          .values = {v->window, longest},
                          .done = maintained,
