@@ -45,13 +45,15 @@ room(server/pipeline
   SOURCES feed.c feed_keys.c stage.c unlock.c capture.c backlog.c pipeline.c progress.c replay.c strangers.c
           reconcile.c examine.c tenant_codec.c
   USES ingest codecs script timesvc schema store vault)
+room(server/deliver SOURCES signature.c post.c deliver.c
+  USES base loop store vault NEEDS PkgConfig::sodium PkgConfig::curl)
 room(server/api
   SOURCES api.c rights.c auth.c limit.c fields.c run.c list.c password.c gate.c
           openapi.c login.c accounts.c audit.c tenants.c models.c
           codecs.c meters.c points.c events.c feed.c readings.c
           totp.c secret.c factor.c approvals.c meter_keys.c integrations.c
-          frames.c ledger.c gaps.c quarantine.c health.c
-  USES http schema store vault NEEDS PkgConfig::sodium PkgConfig::crypto)
+          frames.c ledger.c gaps.c quarantine.c webhooks.c health.c
+  USES http schema store vault deliver NEEDS PkgConfig::sodium PkgConfig::crypto)
 include(server/api/embed.cmake)
 room(server/cli
   SOURCES cli.c help.c settings.c db.c table.c migrate_cmd.c tenant_cmd.c

@@ -15,18 +15,22 @@
 extern const struct endpoint tenant_endpoints[], model_endpoints[],
     codec_endpoints[], meter_endpoints[], reading_endpoints[],
     point_endpoints[], event_endpoints[], feed_endpoints[], frame_endpoints[],
-    ledger_endpoints[], gap_endpoints[], quarantine_endpoints[],
-    login_endpoints[], factor_endpoints[], account_endpoints[],
-    approval_endpoints[], meter_key_endpoints[], integration_endpoints[],
-    audit_endpoints[], openapi_endpoints[];
+    ledger_endpoints[], gap_endpoints[], webhook_endpoints[],
+    quarantine_endpoints[], login_endpoints[], factor_endpoints[],
+    account_endpoints[], approval_endpoints[], meter_key_endpoints[],
+    integration_endpoints[], audit_endpoints[], openapi_endpoints[];
 const struct endpoint *const endpoint_lists[] = {
-    tenant_endpoints,   model_endpoints,     codec_endpoints,
-    meter_endpoints,    reading_endpoints,   point_endpoints,
-    event_endpoints,    feed_endpoints,      frame_endpoints,
-    ledger_endpoints,   gap_endpoints,       quarantine_endpoints,
-    login_endpoints,    factor_endpoints,    account_endpoints,
-    approval_endpoints, meter_key_endpoints, integration_endpoints,
-    audit_endpoints,    openapi_endpoints,   NULL};
+    tenant_endpoints,      model_endpoints,
+    codec_endpoints,       meter_endpoints,
+    reading_endpoints,     point_endpoints,
+    event_endpoints,       feed_endpoints,
+    frame_endpoints,       ledger_endpoints,
+    gap_endpoints,         webhook_endpoints,
+    quarantine_endpoints,  login_endpoints,
+    factor_endpoints,      account_endpoints,
+    approval_endpoints,    meter_key_endpoints,
+    integration_endpoints, audit_endpoints,
+    openapi_endpoints,     NULL};
 
 static void on_request(struct http_request *r, void *arg)
 {

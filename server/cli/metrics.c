@@ -209,6 +209,23 @@ static void quota_part(struct buf *o, const struct quotas *q)
                    t->tenant_id, (long long)t->refused);
 }
 
+static void deliver_part(struct buf *o, const struct deliver *d)
+{
+    struct deliver_stats s;
+
+    deliver_stats(d, &s);
+    one(o, "headend_webhook_deliveries_total", "counter",
+        "Deliveries that a webhook took.", s.delivered);
+    one(o, "headend_webhook_entries_total", "counter", "Entries in them.",
+        s.entries);
+    one(o, "headend_webhook_failures_total", "counter", "Attempts that failed.",
+        s.failed);
+    one(o, "headend_webhooks_disabled_total", "counter",
+        "Webhooks disabled because they kept failing.", s.disabled);
+    one(o, "headend_webhook_sending", "gauge", "Deliveries under way.",
+        s.sending);
+}
+
 void metrics_print(const struct metrics_source *m, struct buf *out)
 {
     struct pipeline_stats p;
@@ -220,6 +237,7 @@ void metrics_print(const struct metrics_source *m, struct buf *out)
     progress_part(out, m->progress);
     ledger_part(out, m->books);
     quota_part(out, directory_quotas(m->directory));
+    deliver_part(out, m->deliver);
     one(out, "headend_database_up", "gauge",
         "1 while PostgreSQL can be reached.", pg_pool_up(m->pool));
     one(out, "headend_meters", "gauge", "Meters in the directory.",

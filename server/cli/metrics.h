@@ -5,6 +5,7 @@
 
 #include "ingest/ingest.h"
 #include "server/base/buf.h"
+#include "server/deliver/deliver.h"
 #include "server/pipeline/pipeline.h"
 #include "server/pipeline/progress.h"
 #include "server/store/pg.h"
@@ -17,6 +18,7 @@ struct metrics_source {
     const struct pg_pool *pool;
     const struct directory *directory;
     const struct progress *progress; /* NULL while stopping */
+    const struct deliver *deliver;
     int64_t loop_late_us; /* worst since the last asking, as loop_turn_us */
     int64_t loop_turn_us; /* processor time of one turn */
 };

@@ -3,7 +3,8 @@
  * them top-down.
  *   start: journal, pool, pipeline, http, api -> boot -> directory ->
  *          pipeline_start, ingest_apply: "serving" -> backlog: "reconciled"
- *   stop:  ingest -> pipeline -> strangers -> http -> watch -> pool -> journal
+ *   stop:  ingest -> pipeline -> strangers -> deliver -> http -> watch -> pool
+ * -> journal
  */
 #include "ingest/admit.h"
 #include "ingest/ingest.h"
@@ -14,6 +15,7 @@
 #include "server/cli/cli.h"
 #include "server/cli/metrics.h"
 #include "server/cli/secrets.h"
+#include "server/deliver/deliver.h"
 #include "server/loop/loop.h"
 #include "server/loop/pulse.h"
 #include "server/pipeline/examine.h"
@@ -58,6 +60,7 @@ struct server {
     struct progress *progress;
     struct strangers *strangers;
     struct ingest *ingest;
+    struct deliver *deliver;
     struct http *http;
     struct api *api;
     struct ticker *maintain, *stop_limit;
@@ -74,9 +77,9 @@ struct server {
 static void on_metrics(struct buf *out, void *arg)
 {
     struct server *v = arg;
-    struct metrics_source m = {v->journal,  v->ingest, v->pipeline,
-                               v->books,    v->pool,   v->directory,
-                               v->progress, 0,         0};
+    struct metrics_source m = {
+        v->journal,   v->ingest,   v->pipeline, v->books, v->pool,
+        v->directory, v->progress, v->deliver,  0,        0};
     if (v->pulse)
         pulse_take(v->pulse, &m.loop_late_us, &m.loop_turn_us);
     metrics_print(&m, out);
@@ -181,6 +184,7 @@ static void on_booted(void *arg)
 {
     struct server *v = arg;
     v->booted = true;
+    deliver_start(v->deliver);
     feed_wake(v->feed);
 }
 
@@ -233,10 +237,16 @@ static void http_stopped(void *arg)
     store_watch_close(v->watch, watch_closed, v);
 }
 
-static void strangers_stopped(void *arg)
+static void deliver_stopped(void *arg)
 {
     struct server *v = arg;
     http_stop(v->http, HTTP_GRACE_MS, http_stopped, v);
+}
+
+static void strangers_stopped(void *arg)
+{
+    struct server *v = arg;
+    deliver_stop(v->deliver, deliver_stopped, v);
 }
 
 static void pipeline_stopped(void *arg)
@@ -455,6 +465,18 @@ static void open_database(struct server *v)
                                     v->pool, v->directory, v->pipeline});
     v->feed = feed_new(&v->loop, v->pool, v->directory, v->vault,
                        s->keys_master_file, v->scripts, on_loaded, v);
+    v->deliver = deliver_new(
+        &(struct deliver_options){.loop = &v->loop,
+                                  .pool = v->pool,
+                                  .vault = v->vault,
+                                  .keys_wanted = on_changed,
+                                  .arg = v,
+                                  .timeout_s = s->webhook_timeout_s,
+                                  .attempts = s->webhook_attempts,
+                                  .pause_s = s->webhook_pause_s,
+                                  .entries = s->webhook_entries,
+                                  .allow_private = s->webhook_private,
+                                  .ca_file = s->webhook_ca});
     v->watch = store_watch_new(&v->loop, s->database_url, s->database_role,
                                (int)s->database_connect_s, on_changed, v);
     v->boot = boot_start(&v->loop, v->pool, v->journal, s->dedup_window_s,
@@ -473,6 +495,7 @@ static void free_rooms(struct server *v)
 {
     ingest_free(v->ingest);
     strangers_free(v->strangers);
+    deliver_free(v->deliver);
     pipeline_free(v->pipeline);
     http_free(v->http);
     api_free(v->api);

@@ -132,6 +132,22 @@ const struct conf_option settings_options[] = {
      NULL,
      "How long one may take for a frame before it is killed and replaced;"
      " inside it a script may compute for 100 ms."},
+    {"webhook.timeout", CONF_INT, FIELD(webhook_timeout_s), "s", "10", 1, 60,
+     NULL, "Most time for one delivery to a webhook."},
+    {"webhook.attempts", CONF_INT, FIELD(webhook_attempts), NULL, "30", 1, 200,
+     NULL,
+     "Failures in a row after which a webhook is disabled; with pauses of 1, 2,"
+     " 4 ... s up to webhook.pause, 30 take about 19 hours."},
+    {"webhook.pause", CONF_INT, FIELD(webhook_pause_s), "s", "3600", 1, 86400,
+     NULL, "Longest pause between two attempts."},
+    {"webhook.entries", CONF_INT, FIELD(webhook_entries), NULL, "500", 1, 5000,
+     NULL, "Most entries of one delivery; about 1 MB ends it too."},
+    {"webhook.allow_private", CONF_BOOL, FIELD(webhook_private), NULL, "no", 0,
+     0, NULL,
+     "Whether webhooks may go to loopback, private and link-local addresses;"
+     " with yes tenants reach what this machine reaches."},
+    {"webhook.ca_file", CONF_TEXT, FIELD(webhook_ca), NULL, "", 0, 1000, NULL,
+     "Authorities of receivers' certificates (PEM). Empty: the system's."},
     {"log.level", CONF_ENUM, FIELD(log_level), NULL, "info", 0, 0,
      "debug|info|warning|error", "Least severity that is logged."},
     {0},

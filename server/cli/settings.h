@@ -27,6 +27,10 @@ struct settings {
     char *codecs_dir, *codecs_host;
     int64_t codecs_hosts, codecs_wall_ms;
     char *keys_master_file;
+    bool webhook_private;
+    char *webhook_ca;
+    int64_t webhook_timeout_s, webhook_attempts, webhook_pause_s,
+        webhook_entries;
     int64_t dedup_window_s, batch_frames, batch_bytes;
     int log_level;
 };

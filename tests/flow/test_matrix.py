@@ -28,6 +28,7 @@ OBJECTS = {
     "installations": "SELECT installation_id FROM installation WHERE "
                      "tenant_id = %s",
     "groups": "SELECT group_id FROM meter_group WHERE tenant_id = %s",
+    "webhooks": "SELECT webhook_id FROM webhook WHERE tenant_id = %s",
     "tenants": "SELECT tenant_id FROM tenant WHERE tenant_id = %s",
     "codecs": "SELECT name FROM codec WHERE tenant_id = %s",
     "meter-keys": "SELECT key_id FROM meter_key WHERE tenant_id = %s",
@@ -95,6 +96,8 @@ def world(site):
         "metering_point_id": point, "meter_id": meter})[0] == 201
     assert owner.call("POST", "/api/v1/groups", {
         "name": f"{MARK} group", "meter_ids": [meter]})[0] == 201
+    assert owner.call("POST", "/api/v1/webhooks", {
+        "url": f"https://{MARK}.example/", "enabled": False})[0] == 201
     assert owner.call("POST", "/api/v1/codecs", {
         "name": f"{MARK}-codec", "script": f"function Decoder() {{}} // {MARK}"
         })[0] == 201

@@ -8,10 +8,12 @@ from .heo import HeoMeter
 from .headend import BUILD, ROOT, Headend
 from .person import GOOD, Person, invite, signed_in
 from .postgres import Cluster
+from .receiver import Receiver, server_context
 from .site import Site, Tenant
 from .tools import free_port, stop_process, wait_equal, wait_until
 
 __all__ = ["Authority", "BUILD", "Broker", "Cluster", "GOLDEN",
            "GOLDEN_VALUES", "GOOD", "Headend", "HeoMeter", "Person", "ROOT",
-           "Site", "Tenant", "Uplink", "free_port", "invite", "signed_in",
-           "stop_process", "wait_equal", "wait_until"]
+           "Receiver", "Site", "Tenant", "Uplink", "free_port", "invite",
+           "server_context", "signed_in", "stop_process", "wait_equal",
+           "wait_until"]
