@@ -31,6 +31,10 @@ void conns_end(struct conns *all, const struct heo_host *host);
 void conns_close(struct conns *all); /* all, as they are */
 void conns_stats(const struct conns *all, struct ingest_stats *s); /* adds */
 
+/* heo_session_set_clock() in the session that this meter has; ERR_AWAY. */
+int conns_set_clock(struct conns *all, int32_t tenant, int32_t meter,
+                    const char *id, int64_t shift_us);
+
 /* For heo_host: `changed` and `rtt_us`. */
 void conn_mark(void *arg);
 int64_t conn_rtt_us(void *arg);

@@ -150,3 +150,18 @@ void conns_stats(const struct conns *all, struct ingest_stats *s)
     s->greetings_failed += all->greetings_failed;
     s->sessions_secured += all->secured;
 }
+
+int conns_set_clock(struct conns *all, int32_t tenant, int32_t meter,
+                    const char *id, int64_t shift_us)
+{
+    uint64_t key = (uint64_t)(uint32_t)tenant << 32 | (uint32_t)meter;
+    struct conn *c;
+
+    HASH_FIND(hh, all->by_meter, &key, sizeof key, c);
+    if (!c || !c->session)
+        return ERR_AWAY;
+    int r = heo_session_set_clock(c->session, id, shift_us);
+    if (r == 0)
+        conn_mark(c);
+    return r;
+}

@@ -46,6 +46,7 @@ struct heo_session {
 
     int32_t tenant_id, meter_id; /* meter 0: not known */
     char *serial;                /* NULL before it said hello */
+    int offset_s;                /* of the zone that it told its time in */
 
     /* All by clock_mono. */
     int64_t born_us, quiet_us; /* since when nothing went either way */
@@ -145,6 +146,25 @@ static void say_bye(struct heo_session *s)
 
     buf_z(&r.text, "{\"t\":\"bye\"}\n");
     replies_add(s->replies, NULL, &r);
+}
+
+static void release(struct heo_session *s);
+
+int heo_session_set_clock(struct heo_session *s, const char *id,
+                          int64_t shift_us)
+{
+    struct reply r = {.ends_now = true,
+                      .offset_s = s->offset_s,
+                      .shift_us = shift_us + s->h->rtt_us(s->arg) / 2};
+
+    if (s->state != TALKING)
+        return ERR_AWAY;
+    buf_printf(&r.text,
+               "{\"t\":\"cmd\",\"id\":\"%s\",\"op\":\"set_clock\",\"now\":\"",
+               id);
+    replies_add(s->replies, NULL, &r);
+    release(s);
+    return 0;
 }
 
 static void release(struct heo_session *s)
@@ -250,7 +270,7 @@ static void take_meter(struct heo_session *s, const struct object *o,
     s->state = TALKING;
     if (stamp_parse(json_str(json_get(o->root, "clk")), &clk) == 0 &&
         clk.has_zone)
-        r.offset_s = clk.offset_s;
+        s->offset_s = r.offset_s = clk.offset_s;
     buf_z(&r.text, "{\"t\":\"ack\",\"ref\":\"hello\",\"now\":\"");
     add(s, o, &r);
 }

@@ -59,6 +59,12 @@ bool heo_session_wants_bytes(const struct heo_session *s);
 struct buf *heo_session_out(struct heo_session *s);
 /* All is said: send what is in `out`, then close. */
 bool heo_session_ended(const struct heo_session *s);
+/* Tells it to set its clock: to the time at which the command is there (half a
+ * round trip after it left), and `shift_us` more. `id` is the command's; its
+ * characters need no escaping in JSON. ERR_AWAY: it does not listen now. */
+int heo_session_set_clock(struct heo_session *s, const char *id,
+                          int64_t shift_us);
+
 /* Did it say hello as a known meter? */
 bool heo_session_meter(const struct heo_session *s, int32_t *tenant,
                        int32_t *meter);

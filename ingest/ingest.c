@@ -3,6 +3,7 @@
  * listeners (tcp.c).
  */
 #include "ingest/ingest.h"
+#include "ingest/downlink.h"
 #include "ingest/mqtt.h"
 #include "ingest/tcp.h"
 #include "server/base/mem.h"
@@ -82,4 +83,23 @@ void ingest_stats(const struct ingest *in, struct ingest_stats *ret)
 int ingest_listener_port(const struct ingest *in, int32_t integration_id)
 {
     return tcp_port(in->tcp, integration_id);
+}
+
+int ingest_downlink(struct ingest *in, const struct downlink *d)
+{
+    struct buf topic = {0}, document = {0};
+    int r = downlink_build(d, &topic, &document);
+
+    if (r == 0)
+        r = mqtt_publish(in->mqtt, d->integration_id, buf_view(&topic),
+                         buf_view(&document));
+    buf_done(&topic);
+    buf_done(&document);
+    return r;
+}
+
+int ingest_set_clock(struct ingest *in, int32_t tenant, int32_t meter,
+                     const char *id, int64_t shift_us)
+{
+    return tcp_set_clock(in->tcp, tenant, meter, id, shift_us);
 }

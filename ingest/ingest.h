@@ -44,6 +44,24 @@ void ingest_apply(struct ingest *in);
 void ingest_stop(struct ingest *in, void (*done)(void *arg), void *arg);
 void ingest_free(struct ingest *in); /* after done */
 
+/* To one device behind a network server, by the topic of an uplink of its. A
+ * class A device gets it after its next uplink. */
+struct downlink {
+    enum frame_source source;
+    int32_t integration_id;
+    struct str topic; /* of the uplink */
+    uint64_t dev_eui;
+    int port;
+    struct str payload;
+    const char *id; /* correlation; NULL: none */
+};
+/* ERR_UNSUPPORTED, ERR_FORMAT: no such way down; ERR_AWAY: no broker now. */
+int ingest_downlink(struct ingest *in, const struct downlink *d);
+/* set_clock into the session that a meter has open (heo_session.h). ERR_AWAY.
+ */
+int ingest_set_clock(struct ingest *in, int32_t tenant, int32_t meter,
+                     const char *id, int64_t shift_us);
+
 /* Counters since start; per transport: 0 MQTT, 1 TCP. */
 struct ingest_stats {
     int64_t frames[2];   /* admitted to the journal */

@@ -94,6 +94,15 @@ void link_put_state(struct buf *out, enum link_state state, struct str text)
     record_end(out, at);
 }
 
+void link_put_publish(struct buf *out, struct str topic, struct str payload)
+{
+    size_t at = record_begin(out, LINK_PUBLISH);
+
+    put_str(out, topic);
+    put_str(out, payload);
+    record_end(out, at);
+}
+
 int link_record(struct str in, enum link_type *type, struct bytes *body)
 {
     struct bytes b = bytes_of(in.p, in.n);
@@ -107,7 +116,7 @@ int link_record(struct str in, enum link_type *type, struct bytes *body)
     if (bytes_left(&b) < n)
         return 0;
     t = bytes_u8(&b);
-    if (t < LINK_CONFIG || t > LINK_STATE)
+    if (t < LINK_CONFIG || t > LINK_PUBLISH)
         return ERR_FORMAT;
     *type = t;
     *body = bytes_of(b.p, n - 1);
@@ -180,5 +189,20 @@ int link_get_state(struct bytes *body, enum link_state *state, struct str *text)
         return r;
     *state = s;
     *text = t;
+    return 0;
+}
+
+int link_get_publish(struct bytes *body, struct str *topic, struct str *payload)
+{
+    struct str t = get_str(body);
+    struct str p = get_str(body);
+    int r = body_end(body);
+
+    if (r == 0 && t.n == 0)
+        r = ERR_FORMAT;
+    if (r < 0)
+        return r;
+    *topic = t;
+    *payload = p;
     return 0;
 }

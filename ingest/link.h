@@ -8,12 +8,13 @@
 #include "server/base/bytes.h"
 
 enum link_type {
-    LINK_CONFIG = 1, /* server -> bridge, first: struct link_config */
-    LINK_FRAME = 2,  /* bridge -> server: u64 id (grows), u32 size, topic,
-                        payload (u32-counted); size > payload: cut, too large */
-    LINK_ACK = 3,    /* server -> bridge: u64 id; that frame and all before it
-                        are durable */
-    LINK_STATE = 4,  /* bridge -> server: u8 enum link_state, text */
+    LINK_CONFIG = 1,  /* server -> bridge, first: struct link_config */
+    LINK_FRAME = 2,   /* bridge -> server: u64 id (grows), u32 size, topic,
+                         payload (u32-counted); size > payload: cut, too large */
+    LINK_ACK = 3,     /* server -> bridge: u64 id; that frame and all before it
+                         are durable */
+    LINK_STATE = 4,   /* bridge -> server: u8 enum link_state, text */
+    LINK_PUBLISH = 5, /* server -> bridge: topic, payload (u32-counted) */
 };
 enum link_state { LINK_CONNECTING, LINK_CONNECTED, LINK_SUBSCRIBED, LINK_LOST };
 
@@ -37,6 +38,7 @@ void link_put_frame(struct buf *out, uint64_t id, uint32_t size,
                     struct str topic, struct str payload);
 void link_put_ack(struct buf *out, uint64_t id);
 void link_put_state(struct buf *out, enum link_state state, struct str text);
+void link_put_publish(struct buf *out, struct str topic, struct str payload);
 
 /* Finds one whole record at the start of `in`: its length, 0 when more bytes
  * are needed, ERR_FORMAT. */
@@ -48,3 +50,5 @@ int link_get_frame(struct bytes *body, uint64_t *id, uint32_t *size,
 int link_get_ack(struct bytes *body, uint64_t *id);
 int link_get_state(struct bytes *body, enum link_state *state,
                    struct str *text);
+int link_get_publish(struct bytes *body, struct str *topic,
+                     struct str *payload);

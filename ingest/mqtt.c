@@ -6,6 +6,7 @@
  */
 #include "ingest/mqtt.h"
 #include "ingest/slot.h"
+#include "server/base/err.h"
 #include "server/base/mem.h"
 #include "server/loop/loop.h"
 
@@ -279,4 +280,19 @@ void mqtt_stats(const struct mqtt *m, struct ingest_stats *s)
     for (const struct feed *f = m->feeds; f; f = f->next)
         for (int k = 0; k < f->setup->slots; k++)
             slot_stats(f->slots[k], s);
+}
+
+int mqtt_publish(struct mqtt *m, int32_t integration_id, struct str topic,
+                 struct str payload)
+{
+    struct feed *f = m->feeds;
+    int r = ERR_AWAY;
+
+    while (f && f->setup->integration_id != integration_id)
+        f = f->next;
+    if (!f || f->ending)
+        return ERR_UNKNOWN;
+    for (int k = 0; k < f->setup->slots && r < 0; k++)
+        r = slot_publish(f->slots[k], topic, payload);
+    return r;
 }

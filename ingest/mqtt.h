@@ -16,5 +16,9 @@ struct mqtt *mqtt_new(uv_loop_t *loop, struct journal *j, struct quotas *q,
 void mqtt_apply(struct mqtt *m, const struct integration *list, uint32_t n);
 void mqtt_stop(struct mqtt *m, void (*done)(void *), void *arg);
 void mqtt_free(struct mqtt *m); /* after done */
+/* As one message of that integration, QoS 1. ERR_UNKNOWN: it has no bridges;
+ * ERR_AWAY: none of them is connected. */
+int mqtt_publish(struct mqtt *m, int32_t integration_id, struct str topic,
+                 struct str payload);
 /* Adds to *s. */
 void mqtt_stats(const struct mqtt *m, struct ingest_stats *s);

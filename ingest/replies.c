@@ -143,14 +143,15 @@ void replies_add(struct replies *q, const struct frame *f,
         q->unsent++;
 }
 
-static void put_now(const struct replies *q, int offset_s, struct buf *out)
+static void put_now(const struct replies *q, const struct reply *r,
+                    struct buf *out)
 {
-    int64_t utc = clock_utc(q->h->o->clock);
+    int64_t utc = clock_utc(q->h->o->clock) + r->shift_us;
     char now[TIME_TEXT];
 
     utc = (utc + US_PER_S / 2) / US_PER_S * US_PER_S; /* meters want seconds */
-    if (offset_s)
-        time_text_at(utc, offset_s, now);
+    if (r->offset_s)
+        time_text_at(utc, r->offset_s, now);
     else
         time_text(utc, now);
     buf_z(out, now);
@@ -166,7 +167,7 @@ uint32_t replies_release(struct replies *q, struct buf *out)
         if (a->state == READY) {
             buf_str(out, buf_view(&a->reply.text));
             if (a->reply.ends_now)
-                put_now(q, a->reply.offset_s, out);
+                put_now(q, &a->reply, out);
             q->h->counts->acked += a->reply.is_ack;
             n++;
         }

@@ -14,9 +14,10 @@ struct replies; /* opaque */
 
 struct reply {
     struct buf text;
-    bool is_ack;   /* counted as such when it leaves */
-    bool ends_now; /* the time at which it leaves, and "}, are added */
-    int offset_s;  /* of that time */
+    bool is_ack;      /* counted as such when it leaves */
+    bool ends_now;    /* the time at which it leaves, and "}, are added */
+    int offset_s;     /* of that time */
+    int64_t shift_us; /* added to it */
 };
 
 /* `moved` runs (in a turn of its own) whenever the journal has answered. */

@@ -130,6 +130,17 @@ static void send_config(struct slot *s)
     buf_done(&id);
 }
 
+int slot_publish(struct slot *s, struct str topic, struct str payload)
+{
+    struct buf record = {0};
+
+    if (s->phase != SLOT_RUNNING || !s->connected)
+        return ERR_AWAY;
+    link_put_publish(&record, topic, payload);
+    send_bytes(s, &record);
+    return 0;
+}
+
 /* ---- frames under way ---- */
 
 static struct way *way_at(struct slot *s, uint32_t i)

@@ -42,5 +42,8 @@ void slot_end(struct slot *s);
 bool slot_ended(const struct slot *s); /* nothing of it is left */
 void slot_free(struct slot *s);        /* only then; NULL is fine */
 
+/* Through this slot's connection. ERR_AWAY: it has none now. */
+int slot_publish(struct slot *s, struct str topic, struct str payload);
+
 /* Adds to bridges, bridges_connected. */
 void slot_stats(const struct slot *s, struct ingest_stats *stats);

@@ -437,3 +437,10 @@ int tcp_port(const struct tcp *t, int32_t integration_id)
         return r;
     return ntohs(((struct sockaddr_in *)&a)->sin_port);
 }
+
+int tcp_set_clock(struct tcp *t, int32_t tenant, int32_t meter, const char *id,
+                  int64_t shift_us)
+{
+    return t->conns ? conns_set_clock(t->conns, tenant, meter, id, shift_us)
+                    : ERR_AWAY;
+}

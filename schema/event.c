@@ -19,6 +19,7 @@ static const struct event_type types[] = {
     {"clock.corrected", INFO, "Clock corrected"},
     {"clock.dst", INFO, "Daylight saving time began or ended"},
     {"clock.drift", WARNING, "Clock drifts more than allowed"},
+    {"clock.jump", WARNING, "Meter clock jumped"},
     {"clock.invalid", WARNING, "Meter clock is not valid"},
     {"register.reset", CRITICAL, "Accumulated registers reset"},
     {"register.cleared", WARNING, "Error or alarm register cleared"},

@@ -37,14 +37,16 @@ include(migrations/embed.cmake)
 room(ingest
   SOURCES segment.c reader.c journal_dir.c journal.c ledger.c admit.c quota.c directory.c
           uplink.c chirpstack.c tts.c link.c slot.c mqtt.c
-          replies.c heo_session.c tls.c certificate.c proxy.c greeting.c socket.c
+          downlink.c replies.c heo_session.c tls.c certificate.c proxy.c greeting.c socket.c
           conn.c conns.c tcp.c ingest.c
   USES base loop schema vault NEEDS PkgConfig::ssl PkgConfig::crypto)
 room(ingest/bridge SOURCES bridge.c broker.c gate.c USES base loop ingest NEEDS ${PAHO_MQTT})
+room(server/clocks SOURCES model_bytes.c book.c request.c judge.c keeper.c slotting.c own.c
+  USES loop codecs timesvc schema store)
 room(server/pipeline
   SOURCES feed.c feed_keys.c stage.c unlock.c capture.c backlog.c pipeline.c progress.c replay.c strangers.c
           reconcile.c examine.c tenant_codec.c
-  USES ingest codecs script timesvc schema store vault)
+  USES ingest codecs script timesvc schema store vault clocks)
 room(server/deliver SOURCES signature.c post.c deliver.c
   USES base loop store vault NEEDS PkgConfig::sodium PkgConfig::curl)
 room(server/api
@@ -52,7 +54,7 @@ room(server/api
           openapi.c login.c accounts.c audit.c tenants.c models.c
           codecs.c meters.c points.c events.c feed.c readings.c
           totp.c secret.c factor.c approvals.c meter_keys.c integrations.c
-          frames.c ledger.c gaps.c quarantine.c webhooks.c health.c
+          frames.c ledger.c gaps.c clocks.c quarantine.c webhooks.c health.c
   USES http schema store vault deliver NEEDS PkgConfig::sodium PkgConfig::crypto)
 include(server/api/embed.cmake)
 room(server/cli
@@ -61,6 +63,6 @@ room(server/cli
           integration_cmd.c meter_cmd.c codecs_cmd.c codec_cmd.c
           codec_diff.c decode_cmd.c decode_show.c
           decode_script.c trace_cmd.c
-          replay_cmd.c ledger_cmd.c gaps_cmd.c quarantine_cmd.c secrets.c
+          replay_cmd.c ledger_cmd.c gaps_cmd.c clock_cmd.c quarantine_cmd.c secrets.c
           keys_cmd.c meter_keys_cmd.c boot.c metrics.c serve.c
   USES api pipeline bridge vault script)

@@ -243,10 +243,8 @@ static int64_t tolerance(const struct clock_model *m,
                          const struct clock_point *p)
 {
     struct clock_error e = clock_now(m, p->heard_us);
-    double ppm = m->fitted ? 0 : unmeasured_ppm;
 
-    return e.uncertainty_us + p->spread_us + SLACK_US +
-           drifted(ppm, p->heard_us - m->at_us);
+    return e.uncertainty_us + p->spread_us + SLACK_US;
 }
 
 /* A contradicting sample: JUMP_NONE until enough of them agree. Of those that
@@ -364,10 +362,12 @@ void clock_expect(struct clock_model *m, int64_t sent_us, int64_t by_us)
 
 /* ---- questions ---- */
 
-static int64_t uncertainty(int64_t spread_us, int64_t away_us)
+static int64_t uncertainty(const struct clock_model *m, int64_t away_us)
 {
-    int64_t least = spread_us > SYNCED_US ? spread_us : SYNCED_US;
-    return least + drifted(growth_ppm, magnitude(away_us));
+    int64_t least = m->spread_us > SYNCED_US ? m->spread_us : SYNCED_US;
+    double ppm = m->fitted ? growth_ppm : unmeasured_ppm;
+
+    return least + drifted(ppm, magnitude(away_us));
 }
 
 struct clock_error clock_now(const struct clock_model *m, int64_t us)
@@ -376,7 +376,7 @@ struct clock_error clock_now(const struct clock_model *m, int64_t us)
         return (struct clock_error){.trusted = !m->untrusted};
     return (struct clock_error){
         .offset_us = m->offset_us + drifted(m->drift_ppm, us - m->at_us),
-        .uncertainty_us = uncertainty(m->spread_us, us - m->at_us),
+        .uncertainty_us = uncertainty(m, us - m->at_us),
         .known = true,
         .trusted = !m->untrusted};
 }
@@ -412,7 +412,7 @@ struct clock_error clock_at_claim(const struct clock_model *m, int64_t claim_us)
         }
         int64_t away = claim_us - s->before_us - s->at_us;
         e.offset_us = s->before_us + drifted(s->drift_ppm, away);
-        e.uncertainty_us = uncertainty(m->spread_us, away);
+        e.uncertainty_us = uncertainty(m, away);
         e.trusted = s->trusted;
     }
     return e;

@@ -7,6 +7,9 @@
 
 #define DAY_US (86400 * US_PER_S)
 
+/* A clock may have moved by as much since its last sample, and nobody knows. */
+static const int64_t unseen_us = 10 * US_PER_S;
+
 const struct clock_policy clock_policy_default = {
     .owner = OWNER_SERVER,
     .accepted_us = 60 * US_PER_S,
@@ -110,17 +113,21 @@ static bool near_edge(const struct zone *z, int64_t us, int64_t interval,
     return magnitude(us - edge) < guard;
 }
 
+/* Within `margin` of either time, or between them, lies an edge. */
 static bool crosses(const struct zone *z, int64_t from, int64_t to,
-                    int64_t interval)
+                    int64_t interval, int64_t margin)
 {
-    return interval_floor(z, from, interval) != interval_floor(z, to, interval);
+    int64_t first = from < to ? from : to, last = from < to ? to : from;
+
+    return interval_floor(z, first - margin, interval) !=
+           interval_floor(z, last + margin, interval);
 }
 
 /* When both times will lie behind the edge that parts them now. */
 static int64_t both_behind(const struct zone *z, int64_t now, int64_t from,
-                           int64_t to, int64_t interval)
+                           int64_t to, int64_t interval, int64_t margin)
 {
-    int64_t first = from < to ? from : to;
+    int64_t first = (from < to ? from : to) - margin;
     return now + interval_next(z, first, interval) - first;
 }
 
@@ -132,18 +139,18 @@ static struct correction at_moment(const struct clock_policy *p,
 {
     int64_t from = c->now_us + c->error.offset_us, to = from + r.by_us, clear;
     int64_t interval = p->interval_us ? p->interval_us : DAY_US;
+    int64_t margin = unseen_us + 2 * c->error.uncertainty_us;
 
     if (near_edge(z, c->now_us, DAY_US, p->day_guard_us, &clear))
         return wait("near_day_end", clear);
     if (p->interval_us &&
         near_edge(z, c->now_us, p->interval_us, p->guard_us, &clear))
         return wait("near_edge", clear);
-    r.crosses_edge = crosses(z, from, to, interval);
+    r.crosses_edge = crosses(z, from, to, interval, margin);
     if (r.crosses_edge && c->error.trusted && magnitude(r.by_us) < interval &&
         c->waiting_us < p->patience_us)
         return wait("crosses_edge",
-                    both_behind(z, c->now_us, from, to, interval) +
-                        p->guard_us);
+                    both_behind(z, c->now_us, from, to, interval, margin));
     return r;
 }
 

@@ -147,9 +147,12 @@ static void by_clock(struct reconciled *r, const struct clock_known *k,
 
     if (e.stepped)
         r->quality |= QUALITY_TIME_UNCERTAIN;
-    if (!e.known) {
-        if (e.stepped)
-            r->uncertainty_ms += to_ms(e.uncertainty_us);
+    if (!e.known || e.offset_us < -DAY_US) {
+        if (e.known || e.stepped) { /* days behind: or days on its way */
+            r->quality |= QUALITY_TIME_UNCERTAIN;
+            r->uncertainty_ms =
+                to_ms(e.uncertainty_us + magnitude(e.offset_us));
+        }
         return;
     }
     if (made > heard)

@@ -161,6 +161,11 @@ static void on_arrived(struct str topic, struct str payload)
         wake_main();
 }
 
+static void on_unsent(const char *topic, const char *text)
+{
+    log_warning("downlink not published", "topic=%s text=%s", topic, text);
+}
+
 /* ---- reading from the server ---- */
 
 static void on_ack(uint64_t id)
@@ -206,18 +211,32 @@ static int read_config(struct link_config *c, int *length)
     return r < 0 ? r : link_get_config(&body, c);
 }
 
-static void read_acks(void)
+static int take_record(enum link_type type, struct bytes body)
+{
+    struct str topic, payload;
+    uint64_t id;
+    int r = ERR_FORMAT;
+
+    if (type == LINK_ACK && (r = link_get_ack(&body, &id)) == 0)
+        on_ack(id);
+    else if (type == LINK_PUBLISH &&
+             (r = link_get_publish(&body, &topic, &payload)) == 0 &&
+             broker_publish(br.broker, topic, payload) < 0)
+        log_warning("downlink not published, too many wait", "topic=%.*s",
+                    STR_ARGS(topic));
+    return r;
+}
+
+static void read_records(void)
 {
     enum link_type type;
     struct bytes body;
-    uint64_t id;
     int r;
 
     read_more();
     while ((r = link_record(buf_view(&br.in), &type, &body)) > 0) {
-        if (type != LINK_ACK || link_get_ack(&body, &id) < 0)
+        if (take_record(type, body) < 0)
             _exit(EXIT_SERVER_GONE);
-        on_ack(id);
         drop(r);
     }
     if (r < 0)
@@ -384,7 +403,7 @@ static _Noreturn void run(void)
             continue;
         }
         if (at[SERVER].revents)
-            read_acks();
+            read_records();
         if (at[SIGNALS].revents)
             on_signal();
         if (at[WAKE].revents)
@@ -419,7 +438,8 @@ static int process_setup(int fd)
 
 int bridge_run(int fd)
 {
-    static const struct broker_hooks hooks = {on_happened, on_arrived};
+    static const struct broker_hooks hooks = {on_happened, on_arrived,
+                                              on_unsent};
     struct link_config c;
     int length = 0, r;
 

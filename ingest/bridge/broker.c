@@ -27,11 +27,22 @@ enum {
 
 enum call { CALL_NONE, CALL_BEGIN, CALL_LEAVE };
 
+enum { OUTBOX_MAX = 256 };
+
+struct message { /* to be published */
+    struct message *next;
+    char *topic;
+    size_t n;
+    char payload[];
+};
+
 struct broker {
     MQTTAsync client;
-    pthread_mutex_t lock; /* of `call` and `proxy` */
+    pthread_mutex_t lock; /* of what follows */
     pthread_cond_t called;
     enum call call;
+    struct message *first, **last; /* the outbox */
+    uint32_t waiting;
     char proxy[24]; /* of the next connect */
     struct broker_hooks hooks;
     bool tls;
@@ -247,6 +258,58 @@ static void leave_now(struct broker *b)
         report(b, BROKER_LEFT, "");
 }
 
+/* ---- publishing ---- */
+
+static void publish_now(struct broker *b, struct message *m)
+{
+    int r = MQTTAsync_send(b->client, m->topic, (int)m->n, m->payload, QOS, 0,
+                           NULL);
+
+    if (r != MQTTASYNC_SUCCESS)
+        b->hooks.unsent(m->topic, MQTTAsync_strerror(r) ? MQTTAsync_strerror(r)
+                                                        : "the broker is away");
+    free(m->topic);
+    free(m);
+}
+
+int broker_publish(struct broker *b, struct str topic, struct str payload)
+{
+    struct message *m = mem_alloc(sizeof *m + payload.n);
+    int r = ERR_FULL;
+
+    m->topic = mem_strndup(topic.p, topic.n);
+    m->n = payload.n;
+    memcpy(m->payload, payload.p, payload.n);
+    pthread_mutex_lock(&b->lock);
+    if (b->waiting < OUTBOX_MAX) {
+        b->waiting++;
+        *b->last = m;
+        b->last = &m->next;
+        pthread_cond_signal(&b->called);
+        r = 0;
+    }
+    pthread_mutex_unlock(&b->lock);
+    if (r < 0) {
+        free(m->topic);
+        free(m);
+    }
+    return r;
+}
+
+/* Under the lock. */
+static struct message *take_message(struct broker *b)
+{
+    struct message *m = b->first;
+
+    if (!m)
+        return NULL;
+    b->waiting--;
+    b->first = m->next;
+    if (!b->first)
+        b->last = &b->first;
+    return m;
+}
+
 /* ---- the thread that calls ---- */
 
 static void *calls(void *arg)
@@ -254,17 +317,22 @@ static void *calls(void *arg)
     struct broker *b = arg;
 
     for (;;) {
+        struct message *m = NULL;
         enum call call;
         char proxy[sizeof b->proxy];
 
         pthread_mutex_lock(&b->lock);
-        while (b->call == CALL_NONE)
+        while (b->call == CALL_NONE && !b->first)
             pthread_cond_wait(&b->called, &b->lock);
         call = b->call;
         b->call = CALL_NONE;
         memcpy(proxy, b->proxy, sizeof proxy);
+        if (call == CALL_NONE)
+            m = take_message(b);
         pthread_mutex_unlock(&b->lock);
-        if (call == CALL_LEAVE)
+        if (m)
+            publish_now(b, m);
+        else if (call == CALL_LEAVE)
             leave_now(b);
         else if (MQTTAsync_isConnected(b->client))
             subscribe(b);
@@ -338,6 +406,7 @@ int broker_new(const struct link_config *c, const struct broker_hooks *hooks,
         goto out;
     MQTTAsync_setCallbacks(b->client, b, on_lost, on_message, NULL);
     b->hooks = *hooks;
+    b->last = &b->first;
     b->username = text_of(c->username);
     b->password = text_of(c->password);
     b->ca_file = text_of(c->ca_file);

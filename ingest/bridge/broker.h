@@ -24,6 +24,7 @@ struct broker_hooks {
     void (*happened)(enum broker_event event, const char *text);
     /* paho writes its PUBACK when this returns; the gate lets it out. */
     void (*arrived)(struct str topic, struct str payload);
+    void (*unsent)(const char *topic, const char *text);
 };
 
 /* Copies `c`. ERR_FORMAT: a URL or client id that is none. */
@@ -34,5 +35,9 @@ int broker_new(const struct link_config *c, const struct broker_hooks *hooks,
  * what is missing; answered by events. Neither blocks: paho's calls wait while
  * `arrived` does, so a thread of the broker's own makes them. */
 void broker_begin(struct broker *b, const char *proxy);
+/* Publishes with QoS 1, when its turn comes; copies. What cannot be sent then
+ * is told to `unsent` (on another thread) and forgotten. ERR_FULL: too many
+ * wait already. */
+int broker_publish(struct broker *b, struct str topic, struct str payload);
 /* Disconnects, keeping the session; BROKER_LEFT when that is done. */
 void broker_leave(struct broker *b);

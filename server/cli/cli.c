@@ -109,6 +109,8 @@ static const struct cli_command commands[] = {
      "Count what was received and what became of it."},
     {"gaps", "", 0, 0, gaps_args, cmd_gaps,
      "List meters of which frames are missing, as their counters show."},
+    {"clock", "", 0, 0, clock_args, cmd_clock,
+     "List the clocks of meters, those that are off most first."},
     {"quarantine list", "", 0, 0, quarantine_list_args, cmd_quarantine_list,
      "List frames that could not become readings, and why."},
     {"quarantine show", "FRAME", 1, 1, no_args, cmd_quarantine_show,

@@ -51,8 +51,9 @@ extern const struct cli_arg no_args[], codecs_list_args[], codecs_upload_args[],
     audit_list_args[], integration_args[], integration_list_args[],
     integration_name_args[], meter_add_args[], meter_import_args[],
     meter_list_args[], trace_args[], replay_args[], ledger_args[], gaps_args[],
-    quarantine_list_args[], config_args[], decode_args[], keys_rotate_args[],
-    keys_add_args[], keys_import_args[], keys_list_args[], keys_remove_args[];
+    clock_args[], quarantine_list_args[], config_args[], decode_args[],
+    keys_rotate_args[], keys_add_args[], keys_import_args[], keys_list_args[],
+    keys_remove_args[];
 int cmd_serve(struct cli *c);
 int cmd_bridge(struct cli *c);
 int cmd_migrate(struct cli *c);
@@ -97,5 +98,6 @@ int cmd_trace(struct cli *c);
 int cmd_replay(struct cli *c);
 int cmd_ledger(struct cli *c);
 int cmd_gaps(struct cli *c);
+int cmd_clock(struct cli *c);
 int cmd_quarantine_list(struct cli *c);
 int cmd_quarantine_show(struct cli *c);

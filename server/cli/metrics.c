@@ -226,6 +226,62 @@ static void deliver_part(struct buf *o, const struct deliver *d)
         s.sending);
 }
 
+static void own_part(struct buf *o, const struct own_watch *w)
+{
+    struct own_verdict v = own_verdict(w);
+
+    head(o, "headend_own_clock", "gauge",
+         "1 for the state of our own clock: unwatched, ok, alarm (off by more"
+         " than 100 ms), unsure (by more than 1 s, or nobody knows).");
+    for (int i = 0; i <= OWN_UNSURE; i++)
+        buf_printf(o, "headend_own_clock{state=\"%s\"} %d\n",
+                   own_clock_name((enum own_clock)i),
+                   v.state == (enum own_clock)i);
+    head(o, "headend_own_clock_offset_seconds", "gauge",
+         "True time less ours, as the sources agree.");
+    buf_printf(o, "headend_own_clock_offset_seconds %.6f\n",
+               (double)v.offset_us / 1e6);
+    one(o, "headend_own_clock_sources_agreeing", "gauge",
+        "Time sources that agree.", v.agree);
+    one(o, "headend_sntp_requests_total", "counter", "Time requests answered.",
+        own_served(w));
+}
+
+static void clocks_part(struct buf *o, const struct metrics_source *m)
+{
+    struct keeper_stats k;
+    struct book_counts b;
+
+    keeper_stats(m->keeper, &k);
+    book_count(m->clocks, clock_utc(&clock_system), &b);
+    head(o, "headend_meter_clocks", "gauge", "Clocks of meters by state.");
+    for (int i = 0; i <= CLOCK_UNTRUSTED; i++)
+        buf_printf(o, "headend_meter_clocks{state=\"%s\"} %lld\n",
+                   clock_state_name((enum clock_state)i),
+                   (long long)b.by_state[i]);
+    seconds(o, "headend_meter_clock_offset_seconds_max", "gauge",
+            "Largest difference of a trusted clock, either way.",
+            b.offset_us_worst);
+    one(o, "headend_clock_contacts_waiting", "gauge",
+        "Meters whose clock is to be looked at.", k.waiting);
+    one(o, "headend_clock_corrections_sent_total", "counter",
+        "Corrections sent to meters.", k.sent);
+    one(o, "headend_clock_corrections_verified_total", "counter",
+        "Corrections that a later sample has shown.", k.verified);
+    one(o, "headend_clock_corrections_failed_total", "counter",
+        "Corrections that no sample has shown.", k.lost);
+    one(o, "headend_clock_corrections_unsent_total", "counter",
+        "Corrections that did not leave: no session, no broker.", k.unsent);
+    one(o, "headend_clock_jumps_total", "counter",
+        "Clocks that were reset, stopped or set by others.", k.jumps);
+    head(o, "headend_clock_decisions_total", "counter",
+         "What was decided about clocks that were looked at.");
+    for (int i = 0; i <= CORRECTION_REFUSED; i++)
+        buf_printf(o, "headend_clock_decisions_total{verdict=\"%s\"} %lld\n",
+                   correction_verdict_name((enum correction_verdict)i),
+                   (long long)k.by_verdict[i]);
+}
+
 void metrics_print(const struct metrics_source *m, struct buf *out)
 {
     struct pipeline_stats p;
@@ -248,4 +304,6 @@ void metrics_print(const struct metrics_source *m, struct buf *out)
     seconds(out, "headend_loop_turn_cpu_seconds", "gauge",
             "Most processor time of one turn of the loop since then.",
             m->loop_turn_us);
+    own_part(out, m->own);
+    clocks_part(out, m);
 }

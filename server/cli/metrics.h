@@ -5,6 +5,8 @@
 
 #include "ingest/ingest.h"
 #include "server/base/buf.h"
+#include "server/clocks/keeper.h"
+#include "server/clocks/own.h"
 #include "server/deliver/deliver.h"
 #include "server/pipeline/pipeline.h"
 #include "server/pipeline/progress.h"
@@ -18,6 +20,9 @@ struct metrics_source {
     const struct pg_pool *pool;
     const struct directory *directory;
     const struct progress *progress; /* NULL while stopping */
+    const struct keeper *keeper;
+    const struct clock_book *clocks;
+    const struct own_watch *own;
     const struct deliver *deliver;
     int64_t loop_late_us; /* worst since the last asking, as loop_turn_us */
     int64_t loop_turn_us; /* processor time of one turn */

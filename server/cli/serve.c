@@ -9,12 +9,17 @@
 #include "ingest/admit.h"
 #include "ingest/ingest.h"
 #include "server/api/api.h"
+#include "server/base/hash.h"
+#include "server/base/hex.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/cli/boot.h"
 #include "server/cli/cli.h"
 #include "server/cli/metrics.h"
 #include "server/cli/secrets.h"
+#include "server/clocks/keeper.h"
+#include "server/clocks/own.h"
+#include "server/clocks/slotting.h"
 #include "server/deliver/deliver.h"
 #include "server/loop/loop.h"
 #include "server/loop/pulse.h"
@@ -61,12 +66,16 @@ struct server {
     struct strangers *strangers;
     struct ingest *ingest;
     struct deliver *deliver;
+    struct clock_book *clocks;
+    struct keeper *keeper;
+    struct slotting *slotting;
+    struct own_watch *own; /* our own clock */
     struct http *http;
     struct api *api;
     struct ticker *maintain, *stop_limit;
     struct pulse *pulse;
     int16_t codec_ids[STAGE_CODECS];
-    bool booted, serving, stopping, reconciled;
+    bool booted, fed, serving, stopping, reconciled;
     char window[32];
     struct ingest_options
         ingest_options; /* the rooms of ingest keep a pointer */
@@ -77,9 +86,10 @@ struct server {
 static void on_metrics(struct buf *out, void *arg)
 {
     struct server *v = arg;
-    struct metrics_source m = {
-        v->journal,   v->ingest,   v->pipeline, v->books, v->pool,
-        v->directory, v->progress, v->deliver,  0,        0};
+    struct metrics_source m = {v->journal, v->ingest,    v->pipeline, v->books,
+                               v->pool,    v->directory, v->progress, v->keeper,
+                               v->clocks,  v->own,       v->deliver,  0,
+                               0};
     if (v->pulse)
         pulse_take(v->pulse, &m.loop_late_us, &m.loop_turn_us);
     metrics_print(&m, out);
@@ -165,13 +175,16 @@ static void on_changed(void *arg)
 static void on_loaded(void *arg)
 {
     struct server *v = arg;
+    v->fed = true;
     if (v->stopping)
         return;
     ingest_apply(v->ingest);
     uint64_t since;
-    if (feed_news(v->feed, &since))
+    if (feed_news(v->feed, &since)) {
         strangers_meet(v->strangers, since);
-    if (v->serving)
+        slotting_wake(v->slotting);
+    }
+    if (v->serving || !keeper_loaded(v->keeper))
         return;
     v->serving = true;
     pipeline_start(v->pipeline);
@@ -185,6 +198,7 @@ static void on_booted(void *arg)
     struct server *v = arg;
     v->booted = true;
     deliver_start(v->deliver);
+    keeper_start(v->keeper);
     feed_wake(v->feed);
 }
 
@@ -201,6 +215,61 @@ static void on_counted(void *arg)
     reconcile_start(v->pool, v->journal, s.cursor, ledger_pending(v->books));
 }
 
+/* ---- clocks ---- */
+
+static void on_contact(void *arg, const struct clock_contact *c)
+{
+    struct server *v = arg;
+    keeper_contact(v->keeper, c);
+}
+
+static void on_clocks_loaded(void *arg)
+{
+    struct server *v = arg;
+    if (v->fed)
+        on_loaded(v);
+}
+
+static bool ours_unsure(void *arg)
+{
+    const struct server *v = arg;
+    return own_unsure(v->own);
+}
+
+/* ChirpStack wants a UUID, and one only once. */
+static int send_downlink(void *arg, const struct clock_contact *c,
+                         const struct clock_answer *a, int64_t correction_id)
+{
+    struct server *v = arg;
+    char text[80], hex[33], id[37];
+
+    snprintf(text, sizeof text, "%d|%lld|%lld", c->tenant_id,
+             (long long)correction_id, (long long)c->heard_us);
+    struct hash128 h = hash128(text, strlen(text));
+    hex_encode(h.b, sizeof h.b, hex);
+    snprintf(id, sizeof id, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12,
+             hex + 16, hex + 20);
+    return ingest_downlink(
+        v->ingest,
+        &(struct downlink){.source = c->source,
+                           .integration_id = c->integration_id,
+                           .topic = c->topic,
+                           .dev_eui = c->dev_eui,
+                           .port = a->port,
+                           .payload = {(const char *)a->bytes, (size_t)a->n},
+                           .id = id});
+}
+
+static int send_clock(void *arg, int32_t tenant, int32_t meter,
+                      int64_t correction_id, int64_t shift_us)
+{
+    struct server *v = arg;
+    char id[32];
+
+    snprintf(id, sizeof id, "clock-%lld", (long long)correction_id);
+    return ingest_set_clock(v->ingest, tenant, meter, id, shift_us);
+}
+
 static void on_stored(void *arg)
 {
     struct server *v = arg;
@@ -212,6 +281,7 @@ static void on_stored(void *arg)
 static void close_rest(void *arg)
 {
     struct server *v = arg;
+    own_free(v->own);
     for (int i = 0; i < 3; i++)
         uv_close((uv_handle_t *)&v->signals[i], NULL);
     ticker_free(v->stop_limit);
@@ -285,6 +355,8 @@ static void on_signal(uv_signal_t *h, int number)
     v->pulse = NULL;
     boot_stop(v->boot);
     feed_stop(v->feed);
+    keeper_stop(v->keeper);
+    slotting_stop(v->slotting);
     ingest_stop(v->ingest, ingest_stopped, v);
 }
 
@@ -426,11 +498,25 @@ static int open_ingest(struct server *v)
                    : 0;
 }
 
+static int open_clock(struct server *v)
+{
+    const struct settings *s = v->s;
+    struct own_options o = {s->clock_sources, s->clock_listen, s->clock_poll_ms,
+                            &clock_system};
+    int err = own_new(&v->loop, &o, &v->own);
+
+    return err < 0 ? cli_fail("clock.sources %s, clock.listen %s: %s (%s)",
+                              s->clock_sources, s->clock_listen, err_text(err),
+                              err_name(err))
+                   : 0;
+}
+
 static void open_database(struct server *v)
 {
     const struct settings *s = v->s;
 
     v->books = ledger_new();
+    v->clocks = book_new();
     admit_keep_books(v->books);
     struct pg_options o = {s->database_url,
                            s->database_role,
@@ -449,12 +535,24 @@ static void open_database(struct server *v)
                                   v->books,
                                   on_counted,
                                   on_stored,
+                                  v->clocks,
+                                  on_contact,
+                                  ours_unsure,
                                   v};
 
     v->directory = directory_new();
     v->scripts = scripts_new(&(struct scripts_options){
         s->codecs_host, (int)s->codecs_hosts, (int)s->codecs_wall_ms});
     pg_pool_new(&v->loop, &o, &v->pool);
+    v->slotting = slotting_new(v->pool);
+    v->keeper = keeper_new(
+        &v->loop, &(struct keeper_options){v->pool,
+                                           v->clocks,
+                                           &clock_system,
+                                           {v, send_downlink, send_clock},
+                                           ours_unsure,
+                                           on_clocks_loaded,
+                                           v});
     v->pipeline = pipeline_new(&v->loop, v->journal, v->directory, &po);
     v->progress = progress_new(&v->loop, v->journal, v->pipeline, v->books);
     v->strangers = strangers_new(
@@ -500,6 +598,9 @@ static void free_rooms(struct server *v)
     http_free(v->http);
     api_free(v->api);
     feed_free(v->feed);
+    keeper_free(v->keeper);
+    slotting_free(v->slotting);
+    book_free(v->clocks);
     boot_free(v->boot);
     uv_run(&v->loop, UV_RUN_DEFAULT); /* handles that close by themselves */
     directory_free(v->directory);
@@ -541,7 +642,7 @@ int cmd_serve(struct cli *c)
         return cli_fail("libsodium cannot start");
     uv_loop_init(&v.loop);
     log_info("headend starts", "version=%s pid=%d", HEADEND_VERSION, getpid());
-    if (open_vault(&v) != 0 || open_journal(&v) != 0)
+    if (open_vault(&v) != 0 || open_journal(&v) != 0 || open_clock(&v) != 0)
         return 1;
     open_database(&v);
     if (open_http(&v) != 0 || open_ingest(&v) != 0)

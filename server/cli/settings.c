@@ -52,6 +52,16 @@ const struct conf_option settings_options[] = {
      NULL, "Silence after which a person must sign in again."},
     {"session.longest", CONF_INT, FIELD(session_most_s), "s", "43200", 300,
      2592000, NULL, "After this a person must sign in again in any case."},
+    {"clock.sources", CONF_TEXT, FIELD(clock_sources), NULL, "", 0, 1000, NULL,
+     "NTP servers that our own clock is watched against, three at least, as in"
+     " a.example,b.example:123,[::1]:123; or kernel, where chrony or ntpd"
+     " steers it. Without, nobody notices that it is wrong."},
+    {"clock.poll", CONF_INT, FIELD(clock_poll_ms), "ms", "64000", 100, 3600000,
+     NULL, "How often they are asked; an answer counts for eight polls."},
+    {"clock.listen", CONF_TEXT, FIELD(clock_listen), NULL, "", 0, 255, NULL,
+     "SNTP server for devices that ask for the time, as in 0.0.0.0:123; it"
+     " says that it does not know the time unless clock.sources agree."
+     " Empty: none."},
     {"tcp.listen", CONF_TEXT, FIELD(tcp_listen), NULL, "127.0.0.1:4460", 0, 255,
      NULL,
      "Shared listener for meters that dial in (HEO-JSON); a serial must then"

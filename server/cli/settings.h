@@ -20,6 +20,8 @@ struct settings {
     int64_t session_idle_s, session_most_s;
     int64_t tcp_line_max, tcp_depth_max, tcp_rate, tcp_idle_s, tcp_bye_s,
         tcp_linger_s, tcp_sessions;
+    int64_t clock_poll_ms;
+    char *clock_sources, *clock_listen;
     int64_t mqtt_message_max;
     char *journal_dir;
     int64_t journal_segment, journal_quota, journal_interval_ms;

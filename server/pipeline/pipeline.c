@@ -156,6 +156,7 @@ static void job_resolve(void *arg, int err)
         job_ready(job, 0);
         return;
     }
+    bool unsure = p->o.ours_unsure(p->o.arg);
     job->to = job->chunk.next;
     p->prepared = job->to;
     for (uint32_t i = 0; i < job->chunk.n; i++) {
@@ -163,7 +164,9 @@ static void job_resolve(void *arg, int err)
             log_error("journal damaged", "position=%lld bytes=%lld",
                       (long long)job->chunk.records[i].position,
                       (long long)job->chunk.records[i].skipped);
-        stage_resolve(&job->items[i], job->keep, p->directory, p->o.codec_ids);
+        job->items[i].ours_unsure = unsure;
+        stage_resolve(&job->items[i], job->keep, p->directory, p->o.clocks,
+                      p->o.codec_ids);
         tell_rejected(&job->items[i]);
     }
     offload(p->loop, job_decode, job_ready, job);
@@ -216,10 +219,22 @@ static void start_over(struct pipeline *p)
     p->stored = -1;
 }
 
+static void tell_contacts(struct pipeline *p, const struct job *job)
+{
+    for (uint32_t i = 0; i < job->chunk.n; i++) {
+        const struct stage_item *it = &job->items[i];
+        if (it->fate || !it->meter.meter_id || it->clock_us == TIME_NONE)
+            continue;
+        struct clock_contact c = stage_contact(it);
+        p->o.contact(p->o.arg, &c);
+    }
+}
+
 static void commit_good(struct pipeline *p, struct job *job,
                         const struct store_result *r)
 {
     book(p, job, r);
+    tell_contacts(p, job);
     p->stored = job->to;
     p->stats.batches++;
     p->stats.commit_us = clock_mono(p->o.clock) - p->commit_began;

@@ -10,6 +10,8 @@
 #include "ingest/journal.h"
 #include "ingest/ledger.h"
 #include "server/base/clock.h"
+#include "server/clocks/book.h"
+#include "server/clocks/contact.h"
 #include "server/store/batch.h"
 
 struct pipeline; /* opaque */
@@ -25,6 +27,10 @@ struct pipeline_options {
     struct ledger *books;       /* what the door booked; outlives us */
     void (*counted)(void *arg); /* the backlog is known: ledger_known() */
     void (*stored)(void *arg);  /* the cursor has moved, or is known again */
+    const struct clock_book *clocks; /* what is known of meters' clocks */
+    /* After their commit, for each frame of a known meter. */
+    void (*contact)(void *arg, const struct clock_contact *c);
+    bool (*ours_unsure)(void *arg); /* our own clock cannot be trusted now */
     void *arg;
 };
 

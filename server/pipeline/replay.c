@@ -145,7 +145,8 @@ static void chunk_rows(void *arg, const struct pg_outcome *o)
         return;
     }
     for (uint32_t i = 0; i < r->n; i++)
-        stage_resolve(&r->items[i], r->keep, r->directory, r->o.codec_ids);
+        stage_resolve(&r->items[i], r->keep, r->directory, NULL,
+                      r->o.codec_ids);
     offload(r->loop, chunk_decode, chunk_decoded, r);
 }
 

@@ -4,6 +4,7 @@
  */
 #include "server/pipeline/stage.h"
 #include "codecs/mbus_format.h"
+#include "codecs/ts003.h"
 #include "server/base/hex.h"
 #include "server/pipeline/capture.h"
 #include <stdio.h>
@@ -48,7 +49,7 @@ static void parse_uplink(struct stage_item *it, struct arena *a)
 void stage_parse(struct stage_item *it, struct arena *a, struct str record,
                  bool damaged, int64_t id, int64_t now_us)
 {
-    *it = (struct stage_item){0};
+    *it = (struct stage_item){.clock_us = TIME_NONE};
     if (damaged || frame_decode(record, &it->frame) < 0) {
         size_t most = FRAME_PAYLOAD_MAX / 4;
         it->frame = (struct frame){
@@ -79,7 +80,11 @@ static void take_meter(struct stage_item *it, struct arena *a,
                        const struct directory *d, const struct meter_entry *m,
                        const int16_t codec_ids[STAGE_CODECS])
 {
-    const struct codec *codec = codec_find(str_of(m->codec));
+    /* Clock synchronization has a port of its own, whatever the device. */
+    bool ts003 = it->is_uplink && it->uplink.kind == UPLINK_DATA &&
+                 it->uplink.port == TS003_PORT;
+    const struct codec *codec =
+        codec_find(ts003 ? STR("ts003") : str_of(m->codec));
     struct tenant_codec *script =
         codec ? NULL : directory_codec(d, m->tenant_id, m->codec);
 
@@ -113,7 +118,7 @@ static struct str who(const struct stage_item *it, struct arena *a)
 }
 
 void stage_resolve(struct stage_item *it, struct arena *a,
-                   const struct directory *d,
+                   const struct directory *d, const struct clock_book *clocks,
                    const int16_t codec_ids[STAGE_CODECS])
 {
     const struct meter_entry *m = NULL;
@@ -126,9 +131,15 @@ void stage_resolve(struct stage_item *it, struct arena *a,
     else
         err =
             directory_by_serial(d, it->frame.tenant_id, it->frame.identity, &m);
-    if (m)
+    if (m) {
         take_meter(it, a, d, m, codec_ids);
-    else
+        const struct book_entry *e =
+            book_get(clocks, m->tenant_id, m->meter_id);
+        struct book_entry *copy = e ? arena_alloc(a, sizeof *copy) : NULL;
+        if (copy)
+            *copy = *e;
+        it->meter.clock = copy;
+    } else
         refuse(it, FATE_QUARANTINED,
                err == ERR_CONFLICT ? "ambiguous_meter" : "unknown_meter",
                who(it, a));
@@ -335,10 +346,59 @@ static bool unprotected(const struct decoded *d)
     return false;
 }
 
+/* What is known of the meter's clock, and what the frame shows of it. A device
+ * tells whole seconds some time after it looked: half a second is expected. */
+static struct clock_known known_of(struct stage_item *it,
+                                   const struct decoded *d)
+{
+    const struct book_entry *e = it->meter.clock;
+    struct time_evidence evidence = evidence_of(it);
+    bool network = heard_us(evidence, NULL) != it->frame.received_us;
+    struct meter_time shown = d->clock;
+
+    it->distrusted = shown.invalid;
+    shown.invalid = false;
+    it->clock_us =
+        shown.form == METER_TIME_NONE
+            ? TIME_NONE
+            : capture_time(shown, evidence, it->meter.zone).meter_time_us;
+    return (struct clock_known){
+        .model = e ? &e->model : NULL,
+        .accepted_us = e ? e->accepted_us : 0,
+        .interval_us = e ? e->interval_us : 0,
+        .clock_us = it->distrusted ? TIME_NONE : it->clock_us,
+        .delay_us = network ? US_PER_S : US_PER_S / 2,
+        .spread_us = network ? US_PER_S : 5 * US_PER_S / 2,
+        .ours_unsure = it->ours_unsure};
+}
+
+struct clock_contact stage_contact(const struct stage_item *it)
+{
+    int64_t heard = heard_us(evidence_of(it), NULL);
+    const struct uplink *u = &it->uplink;
+
+    return (struct clock_contact){
+        .tenant_id = it->frame.tenant_id,
+        .meter_id = it->meter.meter_id,
+        .integration_id = it->frame.integration_id,
+        .source = it->frame.source,
+        .topic = it->frame.topic,
+        .dev_eui = it->is_uplink ? u->dev_eui : 0,
+        .port = it->is_uplink && u->kind == UPLINK_DATA ? u->port : 0,
+        .payload = it->is_uplink ? u->payload : (struct str){0},
+        .codec = it->meter.codec,
+        .heard_us = heard,
+        .network_time = heard != it->frame.received_us,
+        .clock_us = it->clock_us,
+        .distrusted = it->distrusted};
+}
+
 static void decode(struct stage_item *it, struct arena *keep,
                    struct arena *scratch, struct decoded *d,
                    struct captured *captured, bool *stranger)
 {
+    struct time_evidence evidence = evidence_of(it);
+    struct clock_known known;
     const struct codec *c = it->meter.codec;
     struct unlock u = {.codec = c,
                        .in = {.payload = payload_of(it),
@@ -364,8 +424,10 @@ static void decode(struct stage_item *it, struct arena *keep,
         return;
     }
     *stranger = d->serial.n && !str_eq(bare(d->serial), bare(it->meter.serial));
+    known = known_of(it, d);
+    evidence.known = &known;
     err = capture_build(d, d->medium == MEDIUM_OTHER ? c->medium : d->medium,
-                        evidence_of(it), it->meter.zone,
+                        evidence, it->meter.zone,
                         *stranger ? QUALITY_IDENTITY_MISMATCH : 0, keep,
                         captured);
     if (err < 0)

@@ -11,6 +11,8 @@
 #include "codecs/registry.h"
 #include "ingest/directory.h"
 #include "ingest/uplink.h"
+#include "server/clocks/book.h"
+#include "server/clocks/contact.h"
 #include "server/pipeline/tenant_codec.h"
 #include "server/pipeline/unlock.h"
 #include "server/store/batch.h"
@@ -26,7 +28,8 @@ struct stage_meter {             /* copied out of the directory */
     int16_t codec_version_id;
     const struct zone *zone;
     struct str serial;
-    struct keyring *keyring; /* counted until stage_decode; NULL: none */
+    struct keyring *keyring;        /* counted until stage_decode; NULL: none */
+    const struct book_entry *clock; /* NULL: nothing is known of it */
 };
 
 struct stage_item {
@@ -38,8 +41,11 @@ struct stage_item {
     const char *reason; /* with a fate: lower_snake, static or arena */
     struct str detail;
     struct stage_meter meter;
+    bool ours_unsure;  /* our own clock was not synchronised */
     uint32_t readings; /* values that it brought, once decoded */
     struct unlocked unlocked;
+    int64_t clock_us; /* what the meter's clock showed; TIME_NONE */
+    bool distrusted;  /* by the meter itself */
 };
 
 /* What a frame in quarantine waits for begins with the name of it, and those
@@ -56,8 +62,9 @@ struct stage_item {
 void stage_parse(struct stage_item *it, struct arena *a, struct str record,
                  bool damaged, int64_t id, int64_t now_us);
 
+/* `clocks` may be NULL. */
 void stage_resolve(struct stage_item *it, struct arena *a,
-                   const struct directory *d,
+                   const struct directory *d, const struct clock_book *clocks,
                    const int16_t codec_ids[STAGE_CODECS]);
 
 /* Once after each stage_resolve, on a thread that may wait for a script. Adds
@@ -65,3 +72,6 @@ void stage_resolve(struct stage_item *it, struct arena *a,
  * refers to until its seal; `scratch` is reset for every frame. */
 void stage_decode(struct stage_item *it, struct arena *keep,
                   struct arena *scratch, struct store_batch *batch);
+
+/* What a stored frame is to the time service. Lives as long as the item. */
+struct clock_contact stage_contact(const struct stage_item *it);

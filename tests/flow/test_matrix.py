@@ -35,6 +35,10 @@ OBJECTS = {
     "integrations": "SELECT integration_id FROM integration WHERE "
                     "tenant_id = %s",
     "approvals": "SELECT approval_id FROM approval WHERE tenant_id = %s",
+    "clock-corrections": "SELECT correction_id FROM clock_correction WHERE "
+                         "tenant_id = %s LIMIT 1",
+    "clock-policies": "SELECT model_id FROM meter_model WHERE tenant_id = %s "
+                      "LIMIT 1",
     "api-keys": "SELECT api_key_id FROM api_key WHERE tenant_id = %s LIMIT 1",
 }
 NAMESPACES = {"roles": "clerk"}
@@ -77,6 +81,9 @@ def fill(site, tenant):
                    "rows": [[MARK, "100.5"]]})
     wait_until(lambda: tenant.fates().get("quarantined", 0) >= 1
                and tenant.fates().get("stored", 0) >= 1)
+    # Its clock is years behind: that waits for a person.
+    wait_until(lambda: site.sql("SELECT 1 FROM clock_correction WHERE "
+                                "tenant_id = %s", (tenant.id,)))
 
 
 @pytest.fixture

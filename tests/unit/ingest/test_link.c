@@ -91,6 +91,13 @@ static void frame_ack_and_state_come_back(void **state)
     expect(link_get_state(&body, &link, &text), "ok");
     assert_int_equal(link, LINK_LOST);
     expect_str(text, "refused");
+
+    buf_clear(&b);
+    link_put_publish(&b, STR("down"), STR("{}"));
+    body = whole_record(&b, LINK_PUBLISH);
+    expect(link_get_publish(&body, &topic, &payload), "ok");
+    expect_str(topic, "down");
+    expect_str(payload, "{}");
     buf_done(&b);
 }
 
@@ -126,7 +133,7 @@ static void lengths_and_types_are_not_believed(void **state)
     expect(record_of("\1\0\x10\0", 4), "ERR_FORMAT"); /* 1 MiB + 1 */
     expect(record_of("\xff\xff\xff\xff\2", 5), "ERR_FORMAT");
     expect(record_of("\1\0\0\0\0", 5), "ERR_FORMAT");
-    expect(record_of("\1\0\0\0\5", 5), "ERR_FORMAT");
+    expect(record_of("\1\0\0\0\6", 5), "ERR_FORMAT");
     assert_int_equal(record_of("\1\0\0\0\3", 5), 5);
 }
 

@@ -73,7 +73,7 @@ static void run(const struct frame *f)
     frame_encode(f, &record);
     stage_parse(&item, keep, arena_str(keep, buf_view(&record)), false,
                 frame_id(1, 64), 0);
-    stage_resolve(&item, keep, directory, codec_ids);
+    stage_resolve(&item, keep, directory, NULL, codec_ids);
     stage_decode(&item, keep, scratch, batch);
     buf_done(&record);
 }
@@ -148,7 +148,7 @@ static void a_damaged_stretch_belongs_to_the_platform(void **state)
 {
     (void)state;
     stage_parse(&item, keep, STR("\xff\xff\xff"), true, frame_id(1, 64), 5);
-    stage_resolve(&item, keep, directory, codec_ids);
+    stage_resolve(&item, keep, directory, NULL, codec_ids);
     stage_decode(&item, keep, scratch, batch);
     expect_fate(FATE_QUARANTINED, "journal_damaged");
     assert_int_equal(item.frame.tenant_id, TENANT_PLATFORM);

@@ -1,0 +1,31 @@
+/*
+ * book.h - the models of all clocks, in memory, for the stages of the pipeline
+ * (timesvc/reconcile.h): what meter_clock holds, as far as this node knows.
+ * Loop thread only.
+ */
+#pragma once
+
+#include "timesvc/evidence.h"
+
+struct clock_book; /* opaque */
+
+struct book_entry {
+    struct clock_model model;
+    int64_t accepted_us, interval_us;
+};
+
+struct clock_book *book_new(void);
+void book_free(struct clock_book *b); /* NULL is fine */
+/* Copies. */
+void book_put(struct clock_book *b, int32_t tenant, int32_t meter,
+              const struct book_entry *e);
+/* NULL: nothing is known. Valid until the next put. `b` may be NULL. */
+const struct book_entry *book_get(const struct clock_book *b, int32_t tenant,
+                                  int32_t meter);
+/* Clocks by state, at our time `now_us`. */
+struct book_counts {
+    int64_t by_state[CLOCK_UNTRUSTED + 1];
+    int64_t offset_us_worst; /* of those that are trusted, either way */
+};
+void book_count(const struct clock_book *b, int64_t now_us,
+                struct book_counts *ret);
