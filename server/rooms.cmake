@@ -50,7 +50,7 @@ room(server/pipeline
 room(server/deliver SOURCES signature.c post.c deliver.c
   USES base loop store vault NEEDS PkgConfig::sodium PkgConfig::curl)
 room(server/api
-  SOURCES api.c rights.c auth.c limit.c fields.c run.c list.c password.c gate.c
+  SOURCES api.c rights.c auth.c limit.c fields.c etag.c run.c list.c password.c gate.c
           openapi.c login.c accounts.c audit.c tenants.c models.c
           codecs.c meters.c points.c events.c feed.c readings.c
           totp.c secret.c factor.c approvals.c meter_keys.c integrations.c

@@ -3,7 +3,7 @@
  * unknown, nothing missing, everything of its type and within its bounds. What
  * is wrong is answered with the field's name and what would be right.
  */
-#include "server/api/call.h"
+#include "server/api/etag.h"
 #include "server/base/decimal.h"
 
 #include <inttypes.h>
@@ -241,7 +241,7 @@ static bool body_fits(struct call *c)
     struct json *body = NULL;
 
     if (!has_body(c->endpoint))
-        return true;
+        return etag_take(c, NULL);
     int err =
         json_parse(http_arena(c->r), text.n ? text : STR("{}"),
                    (struct json_limits){BODY_DEPTH, BODY_NODES}, &body, &why);
@@ -265,7 +265,7 @@ static bool body_fits(struct call *c)
         }
     c->body = body;
     c->body_text = arena_str(http_arena(c->r), text.n ? text : STR("{}"));
-    return true;
+    return etag_take(c, body);
 }
 
 bool fields_check(struct call *c)

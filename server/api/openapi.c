@@ -97,6 +97,9 @@ static void put_parameters(struct buf *b, const struct endpoint *e)
     else if (e->call)
         buf_printf(b, "%s{\"$ref\":\"#/components/parameters/idempotency\"}",
                    comma);
+    if (field_find(e, IN_BODY, STR("revision")))
+        buf_printf(b, "%s{\"$ref\":\"#/components/parameters/if_match\"}",
+                   e->call ? "," : comma);
     buf_u8(b, ']');
 }
 

@@ -2,6 +2,7 @@
  * run.c - runs an endpoint that is SQL: a list, one thing, or a write (see
  * endpoint.h).
  */
+#include "server/api/etag.h"
 #include "server/api/list.h"
 #include "server/base/hash.h"
 #include "server/base/hex.h"
@@ -22,6 +23,7 @@ void call_answer(struct call *c, struct str json)
 {
     int status = c->endpoint->status ? c->endpoint->status : 200;
 
+    etag_give(c, json);
     if (status == 204)
         http_reply(c->r, 204, NULL, (struct str){0});
     else

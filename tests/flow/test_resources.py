@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 from harness import HeoMeter, signed_in, wait_until
+from harness.api import send
 
 SERIAL = "24000123"
 
@@ -49,6 +50,42 @@ def test_a_meter_is_registered_found_changed_and_seen_by_the_door(site, admin):
     assert (status, why["field"]) == (422, "timezone")
     assert admin.call("PATCH", where, {"verification_due": "2032-13-41"}
                       )[0] == 422
+
+
+def test_the_second_of_two_who_edit_one_thing_is_told(site, admin):
+    meter = added(admin, "/api/v1/meters", {"serial": SERIAL,
+                                            "model": "heo-g4"})
+    point = added(admin, "/api/v1/metering-points", {"moid": "M1"})
+    model = admin.call("GET", "/api/v1/models")[1]["models"][0]["model_id"]
+
+    def ask(method, path, body=None, **headers):
+        return send(site.headend, method, "/api/v1/" + path, {
+            "Cookie": f"headend_session={admin.cookie}",
+            "X-CSRF-Token": admin.csrf, **headers}, body)
+
+    for path, change in (
+            (f"meters/{meter['meter_id']}", {"name": "x"}),
+            (f"metering-points/{point['metering_point_id']}", {"note": "x"}),
+            (f"models/{model}", {"maker": "x"}),
+            ("tenant", {"locale": "de"})):
+        seen = ask("GET", path)
+        tag = {"If-Match": seen.headers["ETag"]}
+        assert tag["If-Match"] == f'"{seen.json["revision"]}"', path
+        first = ask("PATCH", path, change, **tag)
+        assert first.status == 200, first.text
+        assert first.headers["ETag"] == f'"{first.json["revision"]}"'
+        assert first.headers["ETag"] != tag["If-Match"]
+        assert ask("PATCH", path, change, **tag).status == 412, path
+        assert ask("PATCH", path, {}, **tag).status == 412, path
+        for wrong in ('W/"1"', '"1", "2"', "1", '""', '"' + "9" * 30 + '"'):
+            told = ask("PATCH", path, change, **{"If-Match": wrong})
+            assert (told.status, told.json["field"]) == (412, "If-Match")
+        assert ask("PATCH", path, {**change, "revision": 1},
+                   **{"If-Match": '"2"'}).status == 412
+        assert ask("PATCH", path, change, **{"If-Match": "*"}).status == 200
+    gone = f"metering-points/{point['metering_point_id']}"
+    assert ask("DELETE", gone, **{"If-Match": '"1"'}).status == 412
+    assert ask("DELETE", gone).status == 204
 
 
 def test_many_meters_with_a_result_for_each_row(site, admin):
