@@ -124,7 +124,7 @@ END $$;
 -- done in one statement; the others frame by frame, in the order of sending.
 CREATE FUNCTION count_frames(p_journal int, p_to bigint)
 RETURNS TABLE (tenant_id int, missing bigint, late bigint)
-LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
+LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     since bigint := 0; -- frame id
@@ -142,6 +142,9 @@ BEGIN
             RETURN;
         END IF;
     END IF;
+    -- A large batch is worth a plan of its own, a small one is not.
+    PERFORM set_config('plan_cache_mode', CASE WHEN count(*) > 300
+        THEN 'force_custom_plan' ELSE 'force_generic_plan' END, true) FROM stage_frame;
     WITH seen AS (
         SELECT f.tenant_id, f.meter_id, min(f.session) AS session,
             max(f.session) AS other, min(f.counter) AS first,
