@@ -351,6 +351,7 @@ static void conn_greet(struct conn *c)
         return;
     }
     if (greeting_state(h) == GREETING_GOES_ON) {
+        c->all->has_room = true; /* it may have to make room, off the pool */
         conn_read(c, greeting_wants_bytes(h));
         return;
     }

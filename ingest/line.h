@@ -48,7 +48,7 @@ struct conns {
     struct conn *by_meter; /* uthash */
     struct greeter *greeter;
     int64_t open, total, refused, secured, greetings_failed;
-    bool has_room; /* a greeting ended in this turn */
+    bool has_room; /* a greeting ended in this turn, or waits */
     void (*room)(void *arg);
     void *room_arg;
     void (*done)(void *arg);

@@ -58,39 +58,51 @@ static bool csrf_good(struct call *c)
 static const char give_again[] =
     "Give the password again for this: POST /api/v1/session/confirm.";
 
-static bool allowed(struct call *c)
+static const char needs_right[] = "This needs the right \"%s\".";
+
+/* NULL: he may. Else why not, and the field that it is about. */
+static const char *refusal(const struct call *c, const char **field)
 {
     const struct endpoint *e = c->endpoint;
+    const struct identity *who = &c->who;
 
-    if (e->flags & ENDPOINT_ANYBODY && !c->who.account_id) {
-        http_problem(c->r, 403, NULL, "This is for people, not for API keys.");
-    } else if (e->flags & ENDPOINT_CONFIRMED && !c->who.confirmed) {
-        http_problem(c->r, 403, "confirm", "%s", give_again);
-    } else if (e->flags & ENDPOINT_ANYBODY) {
-        return true;
-    } else if (c->who.must_change) {
-        http_problem(c->r, 403, "password",
-                     "The password must be changed first: POST "
-                     "/api/v1/password.");
-    } else if (c->who.lacks_factor) {
-        http_problem(c->r, 403, "second_factor",
-                     "This tenant demands a second factor: POST "
-                     "/api/v1/totp.");
-    } else if (!(c->who.rights & e->right)) {
-        http_problem(c->r, 403, NULL, "This needs the right \"%s\".",
-                     right_name(e->right));
-    } else if ((e->flags & ENDPOINT_CRITICAL) && !c->who.account_id &&
-               !c->who.critical) {
-        http_problem(c->r, 403, NULL,
-                     "This act is critical: it needs a key that was made with "
-                     "\"critical\": true.");
-    } else if ((e->flags & ENDPOINT_CRITICAL) && c->who.account_id &&
-               !c->who.second_person && !c->who.confirmed) {
-        http_problem(c->r, 403, "confirm", "%s", give_again);
-    } else {
-        return true;
-    }
-    return false;
+    *field = NULL;
+    if (e->flags & ENDPOINT_ANYBODY && !who->account_id)
+        return "This is for people, not for API keys.";
+    *field = "confirm";
+    if (e->flags & ENDPOINT_CONFIRMED && !who->confirmed)
+        return give_again;
+    if (e->flags & ENDPOINT_ANYBODY)
+        return NULL;
+    *field = "password";
+    if (who->must_change)
+        return "The password must be changed first: POST /api/v1/password.";
+    *field = "second_factor";
+    if (who->lacks_factor)
+        return "This tenant demands a second factor: POST /api/v1/totp.";
+    *field = NULL;
+    if (!(who->rights & e->right))
+        return needs_right;
+    if (e->flags & ENDPOINT_CRITICAL && !who->account_id && !who->critical)
+        return "This act is critical: it needs a key that was made with "
+               "\"critical\": true.";
+    *field = "confirm";
+    if (e->flags & ENDPOINT_CRITICAL && who->account_id &&
+        !who->second_person && !who->confirmed)
+        return give_again;
+    return NULL;
+}
+
+static bool allowed(struct call *c)
+{
+    const char *field, *why = refusal(c, &field);
+
+    if (why == needs_right)
+        http_problem(c->r, 403, NULL, needs_right,
+                     right_name(c->endpoint->right));
+    else if (why)
+        http_problem(c->r, 403, field, "%s", why);
+    return !why;
 }
 
 static void admit(struct call *c)
