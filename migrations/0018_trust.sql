@@ -1,4 +1,5 @@
--- Second factors, second persons, secrets through the API.
+-- Second factors, second persons, secrets through the API, tenants that leave
+-- and that come by themselves.
 
 -- ---- the second factor: TOTP (RFC 6238) and recovery codes ----
 
@@ -261,7 +262,7 @@ CREATE TABLE approval (
     needs int NOT NULL,      -- the right
     path text[] NOT NULL,    -- values of its path
     body jsonb,
-    asked_by int NOT NULL REFERENCES account ON DELETE CASCADE,
+    asked_by int NOT NULL,   -- an account; it may be gone
     asked_actor text NOT NULL,
     asked_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz NOT NULL DEFAULT now() + interval '1 day',
@@ -332,6 +333,12 @@ BEGIN
     ELSIF p_state <> 'rejected' AND (a.asked_by = p_account OR a.needs &
         coalesce(nullif(current_setting('headend.rights', true), '')::int, 0) = 0) THEN
         PERFORM refuse(403, NULL, 'Another person with the same right approves it.');
+    ELSIF p_state <> 'rejected' AND NOT EXISTS (SELECT FROM membership m
+        JOIN role r ON r.tenant_id = m.tenant_id AND r.name = m.role
+        JOIN account o USING (account_id)
+        WHERE m.tenant_id = p_tenant AND m.account_id = a.asked_by AND NOT o.disabled
+          AND r.rights & a.needs <> 0) THEN
+        PERFORM refuse(409, NULL, 'Who asked has not the right any more.');
     ELSIF approval_state(a) <> 'waiting' THEN
         PERFORM refuse(409, NULL, format('It does not wait any more: it is %s.',
             approval_state(a)));
@@ -521,11 +528,286 @@ BEGIN
     DELETE FROM integration WHERE tenant_id = p_tenant AND integration_id = p_id;
 END $$;
 
+-- ---- a tenant leaves: suspended, exported, forgotten (headend tenant remove) ----
+
+-- What is left of it is a row without a name: late frames find that it is gone.
+ALTER TABLE tenant
+    ADD COLUMN leaving_at timestamptz,
+    ADD COLUMN exported_at timestamptz,
+    ADD COLUMN removed_at timestamptz;
+
+CREATE OR REPLACE FUNCTION tenant_list() RETURNS TABLE
+    (tenant_id int, name text, timezone text, meters bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS
+$$ SELECT t.tenant_id, t.name, t.timezone,
+          (SELECT count(*) FROM meter m WHERE m.tenant_id = t.tenant_id)
+   FROM tenant t WHERE t.removed_at IS NULL ORDER BY t.tenant_id $$;
+
+CREATE OR REPLACE FUNCTION tenants(p_after int, p_limit int) RETURNS TABLE
+    (item json, key bigint, key_text text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM in_scope(0);
+    RETURN QUERY SELECT (tenant_json(t)::jsonb || jsonb_build_object('meters',
+            (SELECT count(*) FROM meter m WHERE m.tenant_id = t.tenant_id
+             AND m.state <> 'removed')))::json, t.tenant_id::bigint, ''
+        FROM tenant t WHERE t.tenant_id > coalesce(p_after, -1) AND t.removed_at IS NULL
+        ORDER BY t.tenant_id LIMIT p_limit;
+END $$;
+
+-- Nothing of a tenant that leaves is received any more.
+CREATE OR REPLACE FUNCTION directory_meters(p_since xid8) RETURNS TABLE
+    (tenant_id int, meter_id int, dev_eui text, serial text, codec text,
+     timezone text, removed boolean, upto xid8)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS
+$$ SELECT m.tenant_id, m.meter_id, m.dev_eui, m.serial, d.codec,
+          coalesce(m.timezone, t.timezone), m.state = 'removed' OR t.leaving_at IS NOT NULL,
+          pg_snapshot_xmin(pg_current_snapshot())
+   FROM meter m
+   JOIN meter_model d USING (tenant_id, model_id)
+   JOIN tenant t USING (tenant_id)
+   WHERE m.changed_xid >= p_since $$;
+CREATE OR REPLACE FUNCTION directory_integrations() RETURNS SETOF integration
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS
+$$ SELECT i.* FROM integration i JOIN tenant t USING (tenant_id)
+   WHERE t.leaving_at IS NULL ORDER BY i.integration_id $$;
+
+-- While a tenant is forgotten, nothing of that goes into its own trail, and the
+-- trail goes too. Only functions of the owner can do so: nobody else may delete.
+CREATE FUNCTION leaves_now(p_tenant int) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT current_setting('headend.leaving', true) = p_tenant::text AND EXISTS (SELECT
+        FROM tenant t WHERE t.tenant_id = p_tenant AND t.exported_at IS NOT NULL) $$;
+CREATE OR REPLACE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_LEVEL = 'ROW' AND TG_OP = 'DELETE' AND leaves_now(OLD.tenant_id) THEN
+        RETURN OLD;
+    END IF;
+    RAISE EXCEPTION 'the audit trail is append-only';
+END $$;
+DROP TRIGGER append_only ON audit_entry;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON audit_entry
+    FOR EACH ROW EXECUTE FUNCTION audit_is_append_only();
+CREATE TRIGGER append_only_whole BEFORE TRUNCATE ON audit_entry
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only();
+
+CREATE OR REPLACE FUNCTION audit_row() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_temp AS $$
+DECLARE
+    was jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
+    is_now jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
+    whole jsonb := coalesce(is_now, was);
+    changed text[];
+BEGIN
+    IF leaves_now((whole ->> 'tenant_id')::int) THEN
+        RETURN NULL;
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+        SELECT array_agg(key) INTO changed FROM jsonb_each(is_now)
+            WHERE value IS DISTINCT FROM was -> key AND key NOT IN
+                ('changed_xid', 'revision', 'last_used_at', 'seen_at');
+        IF changed IS NULL THEN
+            RETURN NULL;
+        END IF;
+        SELECT jsonb_object_agg(key, value) INTO was
+            FROM jsonb_each(was) WHERE key = ANY (changed);
+        SELECT jsonb_object_agg(key, value) INTO is_now
+            FROM jsonb_each(is_now) WHERE key = ANY (changed);
+    END IF;
+    PERFORM audit((whole ->> 'tenant_id')::int, TG_TABLE_NAME || CASE TG_OP
+            WHEN 'INSERT' THEN '.add' WHEN 'DELETE' THEN '.remove' ELSE '.change' END,
+        TG_TABLE_NAME, whole ->> TG_ARGV[0], audit_view(was), audit_view(is_now));
+    RETURN NULL;
+END $$;
+
+-- The tables of tenants, those that others refer to last.
+CREATE FUNCTION tenant_tables() RETURNS TABLE (name text) LANGUAGE sql STABLE AS $$
+    WITH RECURSIVE t AS (
+        SELECT c.oid, c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+            AND a.attname = 'tenant_id' AND NOT a.attisdropped
+        WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> 'tenant'
+          AND c.relnamespace = 'public'::regnamespace
+    ), fk AS (
+        SELECT DISTINCT conrelid AS child, confrelid AS parent FROM pg_constraint
+        WHERE contype = 'f' AND conrelid <> confrelid
+    ), walk AS (
+        SELECT oid, 0 AS depth FROM t
+        UNION SELECT fk.parent, w.depth + 1 FROM walk w JOIN fk ON fk.child = w.oid
+        WHERE w.depth < 20
+    )
+    SELECT t.relname::text FROM walk JOIN t USING (oid)
+    GROUP BY t.relname ORDER BY max(depth), t.relname $$;
+
+-- The columns of a table that are exported: all but what is secret.
+CREATE FUNCTION tenant_export_columns(p_table text) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
+    WHERE a.attrelid = p_table::regclass AND a.attnum > 0 AND NOT a.attisdropped
+      AND a.attname NOT IN ('password', 'secret', 'sealed')
+      AND (p_table, a.attname) <> ('api_key', 'hash')
+      AND p_table NOT IN ('secret', 'tenant_key', 'idempotency', 'feed', 'feed_listener') $$;
+
+-- NULL: there is no such tenant. May be called again.
+CREATE FUNCTION tenant_leave(p_name text) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+    id int;
+    already timestamptz;
+BEGIN
+    SELECT tenant_id, leaving_at INTO id, already FROM tenant
+        WHERE name = p_name AND tenant_id <> 0 AND removed_at IS NULL FOR UPDATE;
+    IF id IS NULL OR already IS NOT NULL THEN
+        RETURN id;
+    END IF;
+    UPDATE tenant SET leaving_at = now(), suspended_at = coalesce(suspended_at, now()),
+        revision = revision + 1 WHERE tenant_id = id;
+    UPDATE meter SET changed_xid = changed_xid WHERE tenant_id = id; -- read anew
+    UPDATE session SET current_tenant = NULL WHERE current_tenant = id;
+    PERFORM audit(0, 'tenant.leave', 'tenant', id::text, NULL,
+        jsonb_build_object('name', p_name));
+    NOTIFY headend_directory;
+    RETURN id;
+END $$;
+
+-- Rows of one table; how many there were.
+CREATE FUNCTION tenant_wipe(p_tenant int, p_table text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    n bigint;
+BEGIN
+    PERFORM set_config('headend.leaving', p_tenant::text, true);
+    IF NOT leaves_now(p_tenant) THEN
+        RAISE EXCEPTION 'tenant % has not been exported', p_tenant;
+    END IF;
+    EXECUTE format('DELETE FROM %I WHERE tenant_id = $1', p_table) USING p_tenant;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    PERFORM set_config('headend.leaving', '', true);
+    RETURN n;
+END $$;
+
+-- The last step: its people who belong nowhere else, its name.
+CREATE FUNCTION tenant_gone(p_tenant int) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    t tenant;
+    last audit_entry;
+BEGIN
+    SELECT * INTO STRICT t FROM tenant WHERE tenant_id = p_tenant AND exported_at IS NOT NULL;
+    SELECT * INTO last FROM audit_entry WHERE tenant_id = p_tenant ORDER BY seq DESC LIMIT 1;
+    DELETE FROM account a USING membership m WHERE m.account_id = a.account_id
+        AND m.tenant_id = p_tenant AND NOT EXISTS (SELECT FROM membership o
+            WHERE o.account_id = a.account_id AND o.tenant_id <> p_tenant);
+    PERFORM tenant_wipe(p_tenant, name) FROM tenant_tables();
+    PERFORM set_config('headend.leaving', p_tenant::text, true);
+    UPDATE tenant SET name = 'removed-' || p_tenant, removed_at = now(), meter_quota = NULL
+        WHERE tenant_id = p_tenant;
+    PERFORM set_config('headend.leaving', '', true);
+    PERFORM audit(0, 'tenant.remove', 'tenant', p_tenant::text, jsonb_build_object(
+        'name', t.name, 'leaving_at', t.leaving_at, 'exported_at', t.exported_at,
+        'last_entry', last.seq, 'last_hash', encode(last.hash, 'hex')), NULL);
+    NOTIFY headend_directory;
+END $$;
+
+-- Hourly: what was under way when a tenant went.
+CREATE FUNCTION tenants_sweep() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM tenant_wipe(t.tenant_id, x.name) FROM tenant t, tenant_tables() x
+        WHERE t.removed_at > now() - interval '30 days';
+END $$;
+
+-- ---- self-service: somebody asks for a tenant, the operator decides ----
+
+-- Of the platform: reached only through the functions below. Gone once decided,
+-- or after a month.
+CREATE TABLE signup (
+    signup_id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant text NOT NULL CHECK (tenant ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
+    email text NOT NULL UNIQUE CHECK (email = lower(email) AND email ~ '^[^@\s]+@[^@\s]+$'),
+    name text NOT NULL DEFAULT '',
+    timezone text NOT NULL,
+    address text NOT NULL,
+    asked_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- The answer tells nobody whether a tenant or an account is there.
+CREATE FUNCTION signup_ask(p_body jsonb) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    whence text := coalesce(current_setting('headend.address', true), '');
+    id int;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('headend signup'));
+    DELETE FROM signup WHERE asked_at < now() - interval '30 days';
+    IF (SELECT count(*) FROM signup) >= 100 OR (SELECT count(*) FROM signup s
+        WHERE s.address = whence AND s.asked_at > now() - interval '1 day') >= 3 THEN
+        PERFORM refuse(429, NULL, 'Too many have asked; come back tomorrow.');
+    END IF;
+    INSERT INTO signup (tenant, email, name, timezone, address)
+    VALUES (p_body ->> 'tenant', lower(p_body ->> 'email'), coalesce(p_body ->> 'name', ''),
+        coalesce(zone_check('timezone', p_body ->> 'timezone'), 'UTC'), whence)
+    ON CONFLICT (email) DO NOTHING RETURNING signup_id INTO id;
+    IF id IS NOT NULL THEN
+        PERFORM audit(0, 'signup.ask', 'signup', id::text, NULL,
+            jsonb_build_object('tenant', p_body ->> 'tenant', 'email', p_body ->> 'email'));
+    END IF;
+    RETURN '{"state": "waiting"}'::json;
+END $$;
+
+CREATE FUNCTION signups(p_after int, p_limit int) RETURNS TABLE
+    (item json, key bigint, key_text text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM in_scope(0);
+    RETURN QUERY SELECT to_json(s), s.signup_id::bigint, '' FROM signup s
+        WHERE s.signup_id > coalesce(p_after, 0) ORDER BY s.signup_id LIMIT p_limit;
+END $$;
+
+CREATE FUNCTION signup_take(p_id int) RETURNS signup LANGUAGE plpgsql AS $$
+DECLARE
+    s signup;
+BEGIN
+    PERFORM in_scope(0);
+    DELETE FROM signup WHERE signup_id = p_id RETURNING * INTO s;
+    IF NOT FOUND THEN
+        PERFORM refuse(404, NULL, 'There is nothing with this id.');
+    END IF;
+    RETURN s;
+END $$;
+
+-- p_tenant: the operator's, the platform.
+CREATE FUNCTION signup_approve(p_tenant int, p_id int, p_password text, p_shown text)
+RETURNS json LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    s signup := signup_take(p_id);
+    t json := tenant_make(jsonb_build_object('name', s.tenant, 'timezone', s.timezone));
+    id int := (t ->> 'tenant_id')::int;
+    known int := (SELECT account_id FROM account WHERE email = s.email);
+BEGIN
+    IF known IS NULL THEN
+        INSERT INTO account (email, name, password) VALUES (s.email, s.name, p_password)
+            RETURNING account_id INTO known;
+    ELSE
+        p_shown := NULL;
+    END IF;
+    INSERT INTO membership (tenant_id, account_id, role) VALUES (id, known, 'tenant admin');
+    PERFORM audit(0, 'signup.approve', 'signup', p_id::text, NULL,
+        jsonb_build_object('tenant', s.tenant, 'tenant_id', id, 'email', s.email));
+    RETURN json_build_object('tenant', t, 'email', s.email, 'password', p_shown);
+END $$;
+
+CREATE FUNCTION signup_refuse(p_tenant int, p_id int) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    s signup := signup_take(p_id);
+BEGIN
+    PERFORM audit(0, 'signup.refuse', 'signup', p_id::text, NULL,
+        jsonb_build_object('tenant', s.tenant, 'email', s.email));
+END $$;
+
 REVOKE ALL ON FUNCTION totp_begin, totp_seed, totp_confirm, totp_remove, login_lookup,
     login_good, authenticate_session, authenticate_key, approval_ask, approval_take,
     tenant_protect, meter_keys_look, meter_keys_put, meter_key_reveal, integration_id,
-    integration_put, integration_remove FROM PUBLIC;
+    integration_put, integration_remove,
+    tenant_leave, tenant_wipe, tenant_gone, tenants_sweep, signup_ask, signups,
+    signup_take, signup_approve, signup_refuse FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION totp_begin, totp_seed, totp_confirm, totp_remove, login_lookup,
     login_good, authenticate_session, authenticate_key, approval_ask, approval_take,
     tenant_protect, meter_keys_look, meter_keys_put, meter_key_reveal, integration_id,
-    integration_put, integration_remove TO headend_server;
+    integration_put, integration_remove,
+    tenants_sweep, signup_ask, signups, signup_approve, signup_refuse TO headend_server;

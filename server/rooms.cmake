@@ -53,12 +53,12 @@ room(server/api
   SOURCES api.c rights.c auth.c limit.c fields.c etag.c run.c list.c password.c gate.c
           openapi.c login.c accounts.c audit.c tenants.c models.c
           codecs.c meters.c points.c events.c feed.c readings.c
-          totp.c secret.c factor.c approvals.c meter_keys.c integrations.c
+          totp.c secret.c factor.c approvals.c meter_keys.c integrations.c signup.c
           frames.c ledger.c gaps.c clocks.c quarantine.c webhooks.c health.c
   USES http schema store vault deliver NEEDS PkgConfig::sodium PkgConfig::crypto)
 include(server/api/embed.cmake)
 room(server/cli
-  SOURCES cli.c help.c settings.c db.c table.c migrate_cmd.c tenant_cmd.c
+  SOURCES cli.c help.c settings.c db.c table.c migrate_cmd.c tenant_cmd.c tenant_remove_cmd.c
           account_cmd.c audit_cmd.c
           integration_cmd.c meter_cmd.c codecs_cmd.c codec_cmd.c
           codec_diff.c decode_cmd.c decode_show.c

@@ -31,25 +31,24 @@ static void invited(void *arg, const struct pg_outcome *o)
         call_answer(c, c->found);
 }
 
-/* account_add and account_reset take the same parameters but for the second. */
+/* $2 is the body, where there is one, or the path's id. */
 static void hashed(struct password_job *j)
 {
     struct call *c = j->call;
     struct invitation *v = (struct invitation *)j;
     const struct pg_actor actor = call_actor(c);
     char tenant[16];
-    struct pg_call call = {
-        .tenant_id = c->tenant_id,
-        .actor = &actor,
-        .write = true,
-        .sql = c->body ? "SELECT account_add($1::int, $2::jsonb, $3, $4)"
-                       : "SELECT account_reset($1::int, $2::int, $3, $4)",
-        .n = 4,
-        .values = {tenant, c->body ? c->body_text.p : c->values[0], j->hash,
-                   v->shown},
-        .row = invited_row,
-        .done = invited,
-        .arg = c};
+    struct pg_call call = {.tenant_id = c->tenant_id,
+                           .actor = &actor,
+                           .write = true,
+                           .sql = c->endpoint->sql,
+                           .n = 4,
+                           .values = {tenant,
+                                      c->body ? c->body_text.p : c->values[0],
+                                      j->hash, v->shown},
+                           .row = invited_row,
+                           .done = invited,
+                           .arg = c};
 
     snprintf(tenant, sizeof tenant, "%d", c->tenant_id);
     int r = j->err < 0 ? j->err : pg_call(c->api->deps.pool, &call);
@@ -57,7 +56,7 @@ static void hashed(struct password_job *j)
         call_failed(c, r, NULL);
 }
 
-static void invite(struct call *c)
+void invite_serve(struct call *c)
 {
     struct invitation *v = arena_alloc(http_arena(c->r), sizeof *v);
 
@@ -159,7 +158,8 @@ const struct endpoint account_endpoints[] = {
      .answer = "account"},
     {"POST", "/api/v1/accounts", RIGHT_USERS, 0, "account_add",
      "A person joins; a new account's password is shown once.",
-     account_add_fields, .serve = invite, .status = 201,
+     account_add_fields, .serve = invite_serve, .status = 201,
+     .sql = "SELECT account_add($1::int, $2::jsonb, $3, $4)",
      .answer = "account_invited"},
     {"PATCH", "/api/v1/accounts/{id}", RIGHT_USERS, 0, "account_change",
      "Another role for one of them.", account_change_fields,
@@ -169,7 +169,8 @@ const struct endpoint account_endpoints[] = {
      .call = "account_remove($1, $3::int)", .status = 204},
     {"POST", "/api/v1/accounts/{id}/reset", RIGHT_USERS, 0, "account_reset",
      "A new generated password, shown once; second factor and sessions end.",
-     account_id, .serve = invite, .answer = "account_reset"},
+     account_id, .serve = invite_serve, .answer = "account_reset",
+     .sql = "SELECT account_reset($1::int, $2::int, $3, $4)"},
 
     {"GET", "/api/v1/roles", RIGHT_USERS, 0, "roles_list",
      "Roles and their rights, by name.", .list = "roles",

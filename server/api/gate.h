@@ -26,5 +26,8 @@ void login_gate_free(struct login_gate *g);
 /* The job lives in the call's arena. Answers 429 where the line is too long
  * or the address has guessed too often; else `done` runs once, later. */
 void gate_run(struct password_job *j);
+/* accounts.c: runs endpoint->sql with $1 tenant, $2 the body or the path's id,
+ * $3 the hash of a generated password, $4 that password. */
+void invite_serve(struct call *c);
 /* Counts against the address of the call. */
 void gate_wrong(struct call *c);

@@ -33,6 +33,10 @@ static const struct cli_command commands[] = {
     {"tenant set", "NAME", 1, 1, tenant_set_args, cmd_tenant_set,
      "Change what a tenant may send and takes; a running server notices by "
      "itself."},
+    {"tenant remove", "NAME", 1, 1, tenant_remove_args, cmd_tenant_remove,
+     "A tenant leaves (as database.admin_url): it is suspended, exported, its"
+     " keys are shredded, its rows deleted. May be interrupted and called"
+     " again."},
     {"tenant list", "", 0, 0, list_args, cmd_tenant_list, "List tenants."},
     {"api-key add", "TENANT", 1, 1, api_key_add_args, cmd_api_key_add,
      "Make a further API key of a tenant."},

@@ -46,20 +46,21 @@ int cli_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 extern const struct cli_arg no_args[], codecs_list_args[], codecs_upload_args[],
     codecs_activate_args[], migrate_args[], tenant_add_args[],
-    tenant_set_args[], list_args[], api_key_add_args[], api_key_list_args[],
-    account_add_args[], account_list_args[], audit_verify_args[],
-    audit_list_args[], integration_args[], integration_list_args[],
-    integration_name_args[], meter_add_args[], meter_import_args[],
-    meter_list_args[], trace_args[], replay_args[], ledger_args[], gaps_args[],
-    clock_args[], quarantine_list_args[], config_args[], decode_args[],
-    keys_rotate_args[], keys_add_args[], keys_import_args[], keys_list_args[],
-    keys_remove_args[];
+    tenant_set_args[], tenant_remove_args[], list_args[], api_key_add_args[],
+    api_key_list_args[], account_add_args[], account_list_args[],
+    audit_verify_args[], audit_list_args[], integration_args[],
+    integration_list_args[], integration_name_args[], meter_add_args[],
+    meter_import_args[], meter_list_args[], trace_args[], replay_args[],
+    ledger_args[], gaps_args[], clock_args[], quarantine_list_args[],
+    config_args[], decode_args[], keys_rotate_args[], keys_add_args[],
+    keys_import_args[], keys_list_args[], keys_remove_args[];
 int cmd_serve(struct cli *c);
 int cmd_bridge(struct cli *c);
 int cmd_migrate(struct cli *c);
 int cmd_config(struct cli *c);
 int cmd_tenant_add(struct cli *c);
 int cmd_tenant_set(struct cli *c);
+int cmd_tenant_remove(struct cli *c);
 int cmd_tenant_list(struct cli *c);
 int cmd_api_key_add(struct cli *c);
 int cmd_api_key_list(struct cli *c);

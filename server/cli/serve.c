@@ -158,7 +158,8 @@ static void on_maintain(void *arg)
                          .write = true,
                          .sql = "SELECT maintain(($1 || ' s')::interval),"
                                 " expire_frames(), expire_people($2::int),"
-                                " feed_expire(), expire_samples()",
+                                " feed_expire(), expire_samples(),"
+                                " tenants_sweep()",
                          .n = 2,
                          .values = {v->window, longest},
                          .done = maintained,
@@ -438,6 +439,7 @@ static int open_http(struct server *v)
                             .pending = on_pending,
                             .examine = on_examine,
                             .prove = on_prove,
+                            .signup = s->signup_open,
                             .vault = v->vault,
                             .keys_wanted = on_changed,
                             .session_idle_s = s->session_idle_s,

@@ -62,6 +62,9 @@ const struct conf_option settings_options[] = {
      "SNTP server for devices that ask for the time, as in 0.0.0.0:123; it"
      " says that it does not know the time unless clock.sources agree."
      " Empty: none."},
+    {"signup.open", CONF_BOOL, FIELD(signup_open), NULL, "off", 0, 0, NULL,
+     "Anybody may ask for a tenant (POST /api/v1/signup); the platform's"
+     " operator decides."},
     {"tcp.listen", CONF_TEXT, FIELD(tcp_listen), NULL, "127.0.0.1:4460", 0, 255,
      NULL,
      "Shared listener for meters that dial in (HEO-JSON); a serial must then"

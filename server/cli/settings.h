@@ -18,6 +18,7 @@ struct settings {
         *tcp_proxies;
     int64_t tcp_greeting_s, tcp_greetings;
     int64_t session_idle_s, session_most_s;
+    bool signup_open;
     int64_t tcp_line_max, tcp_depth_max, tcp_rate, tcp_idle_s, tcp_bye_s,
         tcp_linger_s, tcp_sessions;
     int64_t clock_poll_ms;

@@ -41,7 +41,7 @@ OBJECTS = {
                       "LIMIT 1",
     "api-keys": "SELECT api_key_id FROM api_key WHERE tenant_id = %s LIMIT 1",
 }
-NAMESPACES = {"roles": "clerk"}
+NAMESPACES = {"roles": "clerk", "signups": 1}
 
 # The operator of the platform knows which tenants there are, and who signed in.
 PLATFORMS = ("audit_list", "tenants_list")

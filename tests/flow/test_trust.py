@@ -1,13 +1,18 @@
 """What goes beyond a password: second factors, second persons, secrets through
 the API."""
 
+import csv
+import json
+import signal
 import subprocess
+import time
 import urllib.parse
 
 import pytest
-from harness import GOOD, Person, signed_in, wait_until
+from harness import BUILD, GOOD, Person, signed_in, wait_until
 from harness.api import send
 from harness.totp import totp
+from test_matrix import digest, tables
 from test_secrets import everything
 
 ANNA = "anna@example.org"
@@ -216,6 +221,11 @@ def test_an_approval_needs_the_right_and_ends(site, demo, four_eyes):
     assert other != path
     assert bob.call("POST", other + "/reject")[0] == 200
     assert bob.call("POST", other + "/approve")[0] == 409
+    last = asked(anna)
+    site.sql("UPDATE account SET disabled = true WHERE email = %s RETURNING 1",
+             (ANNA,))
+    assert bob.call("POST", last + "/approve")[0] == 409
+    site.sql("UPDATE account SET disabled = false RETURNING 1")
     third = asked(anna)
     assert anna.call("POST", third + "/reject")[0] == 200  # taken back
     assert not demands(site, demo)
@@ -346,3 +356,137 @@ def test_a_broker_is_connected_through_the_api_and_its_password_kept(
             "name": "x", "kind": "tts", "url": "mqtt://c"} | body)
         assert (status, why["field"]) == (422, field)
     nowhere(site, secret)
+
+
+# ---- a tenant leaves ----
+
+def known(site, serial):
+    with site.gas_meter(serial) as meter:
+        return meter.hello()["t"] == "ack"
+
+
+def fill(site, tenant, serial):
+    tenant.meter(serial, "heo-g4")
+    wait_until(lambda: known(site, serial))
+    with site.gas_meter(serial) as meter:
+        assert meter.hello()["t"] == "ack"
+        assert meter.ask({"t": "data", "seq": 1, "cols": ["ts", "v_work"],
+                          "rows": [["2024-01-11T12:00:00+03:00", "100.5"]]}
+                         )["t"] == "ack"
+    wait_until(lambda: "100.5" in str(tenant.readings()))
+    wait_until(site.drained)
+    owner = signed_in(site, f"{tenant.name}@example.org", tenant.name)
+    assert owner.call("POST", "/api/v1/meter-keys", {"key": KEY})[0] == 201
+    return owner
+
+
+def left(site, tenant):
+    return {t: n for t in tables(site) if t != "tenant" for n, in site.sql(
+        f"SELECT count(*) FROM {t} WHERE tenant_id = %s", (tenant.id,)) if n}
+
+
+def remove(site, directory):
+    return ["tenant", "remove", "demo", "--yes", "demo", "--export", directory]
+
+
+def test_a_tenant_leaves_with_all_that_is_its_own(site, demo, tmp_path):
+    other = site.tenant("other")
+    owner = fill(site, demo, "24000123")
+    fill(site, other, "24000124")
+    before = digest(site, other)
+    wrong = site.headend.run("tenant", "remove", "demo", "--yes", "other")
+    assert wrong.returncode == 1
+    assert "--export" in site.headend.run("tenant", "remove", "demo", "--yes",
+                                          "demo").stderr
+    assert "keys shredded" in site.headend.cli(*remove(site, tmp_path / "x"))
+    assert left(site, demo) == {}
+    assert digest(site, other) == before
+    assert site.sql("SELECT email FROM account") == [("other@example.org",)]
+    exported = {f["file"]: f["rows"] for f in json.loads(
+        (tmp_path / "x" / "manifest.json").read_text())["files"]}
+    assert {"meter.csv", "frame.csv", "audit_entry.csv", "people.csv",
+            "meter_key.csv", "api_key.csv"} <= set(exported)
+    for file, rows in exported.items():
+        with open(tmp_path / "x" / file, newline="") as f:
+            assert len(list(csv.DictReader(f))) == rows, file
+    with open(tmp_path / "x" / "reading.csv", newline="") as f:
+        assert "100.5" in {r["value"].rstrip("0") for r in csv.DictReader(f)}
+    whole = b"".join(f.read_bytes() for f in (tmp_path / "x").iterdir())
+    secrets = [h for h, in site.sql("SELECT hash FROM session")] + [KEY]
+    assert not [s for s in secrets if s.encode() in whole]
+    assert "secret.csv" not in exported and "tenant_key.csv" not in exported
+    # Neither its machines nor its people nor its meters come in any more.
+    wait_until(lambda: demo.get("/api/v1/meters").status == 401)
+    wait_until(lambda: owner.call("GET", "/api/v1/session")[0] == 401)
+    wait_until(lambda: not known(site, "24000123"))
+    trail = site.sql("SELECT action, before ->> 'name' FROM audit_entry WHERE "
+                     "tenant_id = 0 ORDER BY seq DESC LIMIT 1")
+    assert trail == [("tenant.remove", "demo")]
+    assert " 0 broken" in site.headend.cli("audit", "verify")
+    assert site.headend.run(*remove(site, tmp_path / "y")).returncode == 1
+    site.tenant("demo")  # its name is free
+
+
+def test_a_removal_killed_anywhere_is_finished_by_the_next(site, demo, tmp_path):
+    fill(site, demo, "24000123")
+    site.sql("INSERT INTO audit_entry SELECT tenant_id, seq + n * 1000, at, "
+             "actor, address, action, object, object_id, before, after, hash "
+             "FROM audit_entry, generate_series(1, 3000) n WHERE tenant_id = "
+             "%s RETURNING 1", (demo.id,))
+    directory = tmp_path / "x"
+    for i in range(12):
+        process = subprocess.Popen(
+            [BUILD / "headend", *remove(site, directory), "--config",
+             site.headend.conf], stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
+        time.sleep(0.03 * (i + 1))  # somewhere inside, another each time
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = site.headend.run(*remove(site, directory))
+    assert done.returncode == 0 or "no tenant" in done.stderr
+    assert left(site, demo) == {}
+    rows = {f["file"]: f["rows"] for f in json.loads(
+        (directory / "manifest.json").read_text())["files"]}
+    assert rows["audit_entry.csv"] > 3000  # of the whole tenant, not the rest
+    assert rows["meter.csv"] == 1 and rows["people.csv"] == 1
+
+
+# ---- self-service ----
+
+def test_nobody_signs_up_unless_the_operator_opened_it(site, demo):
+    assert Person(site).call("POST", "/api/v1/signup", {
+        "tenant": "new", "email": "new@example.org"})[0] == 403
+
+
+def test_who_signs_up_waits_for_the_operator(site):
+    site.headend.configure(signup__open="on")
+    site.tenant("demo")
+    site.start()
+
+    def ask(tenant, email):
+        return Person(site).call("POST", "/api/v1/signup", {
+            "tenant": tenant, "email": email, "timezone": "Europe/Berlin"})
+
+    waits = (202, {"state": "waiting"})
+    assert ask("new", "new@example.org") == waits
+    assert ask("demo", "other@example.org") == waits  # tells nobody it is there
+    assert ask("new", "new@example.org") == waits  # the same again
+    assert ask("new 2", "x@example.org")[0] == 422
+    assert ask("third", "third@example.org") == waits
+    assert ask("fourth", "fourth@example.org")[0] == 429
+    root = signed_in(site, "root@example.org", "platform", "platform operator")
+    found = root.call("GET", "/api/v1/signups")[1]["signups"]
+    assert [s["tenant"] for s in found] == ["new", "demo", "third"]
+    new, taken, third = (f"/api/v1/signups/{s['signup_id']}" for s in found)
+    status, made = root.call("POST", new + "/approve")
+    assert status == 201 and made["tenant"]["timezone"] == "Europe/Berlin"
+    person = Person(site)
+    assert person.login("new@example.org", made["password"])[0] == 200
+    assert person.call("GET", "/api/v1/session")[1]["tenant"]["role"] == (
+        "tenant admin")
+    assert root.call("POST", taken + "/approve")[0] == 409
+    assert root.call("DELETE", taken)[0] == 204
+    assert root.call("DELETE", third)[0] == 204
+    assert root.call("GET", "/api/v1/signups")[1]["signups"] == []
+    anna = signed_in(site, ANNA)
+    assert anna.call("GET", "/api/v1/signups")[0] == 403
