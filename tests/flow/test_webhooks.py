@@ -142,6 +142,41 @@ def test_who_was_off_for_days_is_told_that_something_is_lost(hooked, demo,
     wait_until(lambda: serials(receiver) == ["2"])
 
 
+def test_the_feed_keeps_what_a_webhook_has_not_got_and_says_what_is_lost(
+        hooked, demo, receiver):
+    def expire(days):
+        hooked.sql("UPDATE feed SET at = now() - %s * interval '1 day' "
+                   "RETURNING 1", (days,))
+        hooked.sql("SELECT feed_expire()")
+        return hooked.sql("SELECT count(*) FROM feed")[0][0]
+
+    def behind():
+        failures = hooked.headend.metric("headend_webhook_failures_total")
+        return lambda: hooked.headend.metric(
+            "headend_webhook_failures_total") > failures
+
+    hook = add(hooked, receiver, kinds=["meter"])
+    receiver.status = 500
+    demo.meter("1", "heo-g4")
+    wait_until(behind())
+    assert expire(days=2) == 1
+    receiver.status = 200
+    wait_until(lambda: serials(receiver) == ["1"])
+    wait_until(lambda: get(hooked, hook)["delivered_at"])
+    assert expire(days=2) == 0  # taken: it goes after a day
+    demo.meter("2", "heo-g4")
+    wait_until(lambda: serials(receiver) == ["1", "2"])
+    assert not receiver.entries("reset")
+    receiver.status = 500
+    demo.meter("3", "heo-g4")
+    wait_until(behind())
+    assert expire(days=8) == 0  # nobody waits for ever
+    receiver.status = 200
+    wait_until(lambda: receiver.entries("reset"))
+    demo.meter("4", "heo-g4")
+    wait_until(lambda: serials(receiver) == ["1", "2", "4"])
+
+
 def test_a_test_is_sent_once_even_by_a_disabled_webhook(hooked, demo,
                                                         receiver):
     hook = add(hooked, receiver, enabled=False)
@@ -225,6 +260,29 @@ def test_a_receiver_must_show_a_certificate_that_is_trusted(hooked, tmp_path):
         wait_until(lambda: receiver.entries("test"))
     finally:
         receiver.stop()
+
+
+def test_receivers_that_hang_do_not_keep_out_another_tenant(hooked, demo,
+                                                            receiver):
+    hooked.headend.stop()
+    hooked.headend.configure(webhook__timeout="60")
+    hooked.start()
+    other = hooked.tenant("other")
+    receiver.hold = threading.Event()
+    for _ in range(6):
+        add(hooked, receiver, kinds=["meter"])
+    demo.meter("1", "heo-g4")
+    wait_until(lambda: receiver.at_once == 2)
+    swift = Receiver().start()
+    try:
+        hooked.anna = signed_in(hooked, "olga@example.org", "other")
+        add(hooked, swift, kinds=["meter"])
+        other.meter("2", "heo-g4")
+        wait_until(lambda: serials(swift) == ["2"])
+        assert receiver.most_at_once == 2
+    finally:
+        receiver.hold.set()
+        swift.stop()
 
 
 def test_stopping_does_not_wait_for_a_receiver_that_hangs(hooked, demo,
