@@ -18,7 +18,8 @@ enum { POLL_MS = 10, KEEP_MIB = ENGINE_MEMORY_MIB * 5 / 8 };
 struct kept {
     struct hash128 key;
     JSScriptRef script; /* NULL: a free place */
-    bool node;          /* it needs module, exports, require */
+    /* Which of its functions need module, exports, require. */
+    bool node[SCRIPT_FUNCTIONS];
     uint64_t used;
 };
 
@@ -154,14 +155,16 @@ static struct wire_answer load(struct engine *e, const struct wire_request *q,
                                struct buf *text)
 {
     struct kept *place = &e->kept[0];
-    JSScriptRef s = compile(e->group, q->script, text);
+    struct buf own = {0}, plain = {0};
+    struct str source = scripts_text(q->script, &own);
+    JSScriptRef s = compile(e->group, source, text);
 
-    if (!s && scripts_is_module(q->script)) {
-        struct buf plain = {0};
-        scripts_from_module(q->script, &plain);
+    if (!s && scripts_is_module(source)) {
+        scripts_from_module(source, &plain);
         s = compile(e->group, buf_view(&plain), text);
-        buf_done(&plain);
     }
+    buf_done(&plain);
+    buf_done(&own);
     if (!s)
         return (struct wire_answer){.status = WIRE_SYNTAX,
                                     .text = buf_view(text)};
@@ -276,27 +279,16 @@ static struct wire_answer ask(struct run *r, const struct wire_request *q,
                                 .text = {whole.p + 1, whole.n - 1}};
 }
 
-/* It asked for module, exports or require, which are given only then: most
- * scripts look first, and do other things where they exist. */
-static bool wants_node(const struct buf *thrown)
-{
-    static const char *const names[] = {"variable: module", "variable: exports",
-                                        "variable: require"};
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (memmem(thrown->p, thrown->n, names[i], strlen(names[i])))
-            return true;
-    return false;
-}
-
-static struct wire_answer run(struct engine *e, struct kept *k,
-                              const struct wire_request *q, struct buf *text)
+static struct wire_answer run_once(struct engine *e, const struct kept *k,
+                                   const struct wire_request *q, bool node,
+                                   struct buf *text)
 {
     struct wire_answer a = {.status = WIRE_EXCEPTION,
                             .text = STR("the engine gave up")};
     struct run r = {0};
 
-    if (context_open(e, &r, k->node, q->time_ms)) {
+    buf_clear(text);
+    if (context_open(e, &r, node, q->time_ms)) {
         if (start(e, &r, k)) {
             a = ask(&r, q, text);
         } else {
@@ -305,12 +297,56 @@ static struct wire_answer run(struct engine *e, struct kept *k,
         }
     }
     JSGlobalContextRelease(r.c);
-    if (a.status == WIRE_EXCEPTION && !k->node && e->verdict == WIRE_OK &&
-        wants_node(text)) {
-        k->node = true;
-        return run(e, k, q, text);
-    }
     return a;
+}
+
+static bool says(struct str text, const char *z)
+{
+    return memmem(text.p, text.n, z, strlen(z)) != NULL;
+}
+
+/* It asked for what only Node has, or left nothing elsewhere. That is given
+ * only then: most scripts look first, and do other things where it exists. */
+static bool wants_node(const struct wire_answer *a)
+{
+    static const char *const names[] = {"variable: module", "variable: exports",
+                                        "variable: require",
+                                        "variable: global"};
+
+    if (a->status == WIRE_NO_FUNCTION)
+        return true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (a->status == WIRE_EXCEPTION && says(a->text, names[i]))
+            return true;
+    return false;
+}
+
+/* Some read recvTime without a look; where no time is known, it is now. */
+static bool wants_time(const struct wire_answer *a,
+                       const struct wire_request *q)
+{
+    return q->time_ms == INT64_MIN && a->status == WIRE_EXCEPTION &&
+           says(a->text, "recvTime");
+}
+
+static struct wire_answer run(struct engine *e, struct kept *k,
+                              const struct wire_request *asked,
+                              struct buf *text)
+{
+    struct wire_request q = *asked;
+    bool *needs = &k->node[q.function], node = *needs;
+
+    for (;;) {
+        struct wire_answer a = run_once(e, k, &q, node, text);
+        if (e->verdict == WIRE_OK && !node && wants_node(&a)) {
+            node = true;
+        } else if (e->verdict == WIRE_OK && wants_time(&a, &q)) {
+            q.time_ms = time(NULL) * 1000LL;
+        } else {
+            *needs = node && a.status == WIRE_OK;
+            return a;
+        }
+    }
 }
 
 struct wire_answer engine_answer(struct engine *e, const struct wire_request *q,

@@ -8,7 +8,7 @@
 
 /* A script's computing time, and the memory of the whole process while it
  * runs; over either it is stopped. */
-enum { ENGINE_TIME_MS = 100, ENGINE_MEMORY_MIB = 160, ENGINE_SCRIPTS = 256 };
+enum { ENGINE_TIME_MS = 100, ENGINE_MEMORY_MIB = 160, ENGINE_SCRIPTS = 1024 };
 
 struct engine; /* opaque */
 

@@ -15,5 +15,6 @@
     Encoder: typeof Encoder === 'undefined' ? undefined : Encoder,
     Encode: typeof Encode === 'undefined' ? undefined : Encode,
     module: typeof module === 'undefined' ? undefined : module,
+    driver: typeof driver === 'undefined' ? undefined : driver,
     exports: typeof exports === 'undefined' ? undefined : exports,
 })

@@ -49,6 +49,7 @@
     /* For scripts that end in module.exports = ... without asking for it. */
     function openNode(shims) {
         const module = { exports: {} };
+        define(globalThis, 'global', globalThis);
         define(globalThis, 'module', module);
         define(globalThis, 'exports', module.exports);
         define(globalThis, 'require', (name) => {
@@ -96,7 +97,7 @@
     const replacer = (_, v) =>
         typeof v !== 'bigint' ? v : RAW ? RAW(v.toString()) : v.toString();
 
-    function text(v) {
+    function json(v) {
         try {
             return stringify(v) ?? '';
         } catch (e) {
@@ -106,9 +107,13 @@
         }
     }
 
-    /* Errors and warnings: a list; a lone text is a list of one. */
-    const list = (v) =>
-        v === undefined || v === null ? undefined : isArray(v) ? v : [v];
+    /* Without what some readers of lines take for the end of one. */
+    const text = (v) => json(v).replace(/[\u0085\u2028\u2029]/g,
+        (c) => '\\u' + (c.charCodeAt(0) + 0x10000).toString(16).slice(1));
+
+    /* Errors and warnings: a list; a lone text is a list of one, '' of none. */
+    const list = (v) => (isArray(v) ? v : v ? [v] : undefined);
+    const failed = (r) => list(r.errors)?.some((e) => e !== '') ?? false;
 
     /* The codec's own function: of TS013, or as older servers called it. */
     const older = {
@@ -121,21 +126,24 @@
     };
     const wrapped = (call) => (f, q) => ({ data: call(f, q) });
 
-    function find(own, name) {
+    function at(own, name) {
         const node = isObject(own.module) ? own.module.exports : undefined;
-        const places = [own, node, own.exports];
-        const at = (n) => {
-            for (const p of places)
-                if (p && isFunction(p[n]))
-                    return p[n];
-        };
-        if (at(name))
-            return [at(name), (f, q) => f(q)];
+        for (const p of [own, node, node?.default, own.exports, own.driver])
+            if (p && isFunction(p[name]))
+                return p[name];
+    }
+
+    function find(own, name) {
+        const plainly = (f, q) => f(q);
+        if (at(own, name))
+            return [at(own, name), plainly];
         for (const [n, call] of older[name])
-            if (at(n))
-                return [at(n), name === 'decodeUplink' ? wrapped(call) : call];
-        if (name === 'decodeUplink' && isFunction(node))
-            return [node, (f, q) => f(q)];
+            if (at(own, n))
+                return [at(own, n),
+                        name === 'decodeUplink' ? wrapped(call) : call];
+        const whole = own.module?.exports;
+        if (name === 'decodeUplink' && isFunction(whole))
+            return [whole, plainly];
     }
 
     /* recvTime, whose JSON is the very text that was given. */
@@ -148,13 +156,17 @@
         return t;
     }
 
+    /* A result that cannot be normalized is a result all the same. */
     function normalized(own, r) {
-        const [f] = [own.normalizeUplink, own.exports?.normalizeUplink,
-                     own.module?.exports?.normalizeUplink].filter(isFunction);
-        if (!f || r.errors?.length)
-            return '';
-        const n = f({ data: r.data });
-        return isObject(n) && !n.errors?.length ? text(n.data) : '';
+        const f = at(own, 'normalizeUplink');
+        if (!f || failed(r))
+            return [''];
+        try {
+            const n = f({ data: r.data });
+            return [isObject(n) && !failed(n) ? text(n.data) : ''];
+        } catch (e) {
+            return ['', 'normalizeUplink threw ' + describe(e)];
+        }
     }
 
     function encoded(r) {
@@ -189,9 +201,10 @@
                      : bare && keys(r).length ? r : r.data;
         if (name === 'encodeDownlink' && !data)
             return BAD_RESULT + name + ' returned no bytes';
+        const told = list(r.warnings);
+        const [normal, why] = q.normalize ? normalized(own, r) : [''];
         return OK + text(data) + '\n' + text(list(r.errors)) + '\n' +
-               text(list(r.warnings)) + '\n' +
-               (q.normalize ? normalized(own, r) : '');
+               text(why ? [...told ?? [], why] : told) + '\n' + normal;
     }
 
     function run(own, name, question) {

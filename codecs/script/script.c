@@ -29,6 +29,7 @@ struct strikes {
 struct scripts {
     char *program;
     int wall_ms;
+    bool patient;
     pthread_mutex_t lock; /* of everything below */
     pthread_cond_t free_host;
     struct host *hosts;
@@ -55,6 +56,7 @@ struct scripts *scripts_new(const struct scripts_options *o)
 
     s->program = o->program && *o->program ? mem_strdup(o->program) : beside();
     s->wall_ms = o->wall_ms > 0 ? o->wall_ms : 500;
+    s->patient = o->patient;
     s->n = o->hosts > 0 ? o->hosts : 1;
     s->hosts = mem_alloc((size_t)s->n * sizeof *s->hosts);
     s->busy = mem_alloc((size_t)s->n * sizeof *s->busy);
@@ -151,7 +153,7 @@ static int strike(struct scripts *s, const struct hash128 *key)
 static void charge(struct scripts *s, const struct hash128 *key,
                    uint32_t cost_us)
 {
-    if (cost_us <= FREE_US)
+    if (cost_us <= FREE_US || s->patient)
         return;
     pthread_mutex_lock(&s->lock);
     strikes_of(s, key, true)->spare_us -= cost_us - FREE_US;

@@ -22,6 +22,7 @@ struct scripts_options {
     const char *program; /* NULL: codec-host beside this executable */
     int hosts;           /* most processes at a time; 0: 1 */
     int wall_ms;         /* 0: 500 */
+    bool patient;        /* a person waits: many slow frames are no offence */
 };
 
 enum { SCRIPT_KILLS_MAX = 3 };

@@ -69,8 +69,9 @@ struct upload {
 static int prove(const struct cli *c, struct arena *a, int32_t tenant,
                  struct upload *u)
 {
-    struct scripts *s = scripts_new(&(struct scripts_options){
-        c->settings.codecs_host, 1, (int)c->settings.codecs_wall_ms});
+    struct scripts *s = scripts_new(
+        &(struct scripts_options){.program = c->settings.codecs_host,
+                                  .wall_ms = (int)c->settings.codecs_wall_ms});
     struct str why = {0};
 
     u->passed = tenant_codec_prove(s, tenant, u->script, u->mapping, u->vectors,

@@ -113,7 +113,8 @@ int codec_diff(struct cli *c, PGconn *pq, int32_t tenant, const char *name,
         status = cli_fail("the tenant has no such codec, or no such version");
     } else if (r) {
         struct scripts *s = scripts_new(&(struct scripts_options){
-            c->settings.codecs_host, 1, (int)c->settings.codecs_wall_ms});
+            .program = c->settings.codecs_host,
+            .wall_ms = (int)c->settings.codecs_wall_ms});
         compare_all(s, tenant, v, r);
         scripts_free(s);
     }

@@ -31,8 +31,10 @@ struct script_files *script_files_new(const struct settings *s)
     struct script_files *f = mem_alloc(sizeof *f);
 
     f->arena = arena_new(0);
-    f->scripts = scripts_new(&(struct scripts_options){
-        .program = s->codecs_host, .wall_ms = (int)s->codecs_wall_ms});
+    f->scripts =
+        scripts_new(&(struct scripts_options){.program = s->codecs_host,
+                                              .wall_ms = (int)s->codecs_wall_ms,
+                                              .patient = true});
     return f;
 }
 
@@ -49,20 +51,27 @@ void script_files_free(struct script_files *f)
 static struct str read_file(struct arena *a, struct str path, size_t most,
                             struct str *why)
 {
-    struct str z = arena_str(a, path);
-    char *p = arena_alloc(a, most + 1);
+    enum { PIECE = 16384 };
+    struct str z = arena_str(a, path), text;
+    struct buf b = {0};
     FILE *in = fopen(z.p, "re");
-    size_t n = in ? fread(p, 1, most + 1, in) : 0;
+    size_t got = 1;
 
+    while (in && got && b.n <= most) {
+        got = fread(buf_room(&b, PIECE), 1, PIECE, in);
+        b.n += got;
+    }
     if (!in || ferror(in))
         *why = arena_printf(a, "cannot read %.*s: %s", STR_ARGS(path),
                             strerror(errno));
-    else if (n > most)
+    else if (b.n > most)
         *why = arena_printf(a, "%.*s is larger than %zu bytes", STR_ARGS(path),
                             most);
     if (in)
         fclose(in);
-    return (struct str){p, n};
+    text = arena_str(a, buf_view(&b));
+    buf_done(&b);
+    return text;
 }
 
 static struct file *file_of(struct script_files *f, struct str path,

@@ -130,8 +130,10 @@ static int run(struct replay_run *x, const struct settings *s)
     if (!(x->vault = secrets_vault(s, false)))
         return 1;
     uv_loop_init(&x->loop);
-    x->scripts = scripts_new(&(struct scripts_options){
-        s->codecs_host, (int)s->codecs_hosts, (int)s->codecs_wall_ms});
+    x->scripts = scripts_new(
+        &(struct scripts_options){.program = s->codecs_host,
+                                  .hosts = (int)s->codecs_hosts,
+                                  .wall_ms = (int)s->codecs_wall_ms});
     x->directory = directory_new();
     pg_pool_new(&x->loop, &o, &x->pool);
     x->writer = store_writer_new(

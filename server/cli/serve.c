@@ -543,8 +543,10 @@ static void open_database(struct server *v)
                                   v};
 
     v->directory = directory_new();
-    v->scripts = scripts_new(&(struct scripts_options){
-        s->codecs_host, (int)s->codecs_hosts, (int)s->codecs_wall_ms});
+    v->scripts = scripts_new(
+        &(struct scripts_options){.program = s->codecs_host,
+                                  .hosts = (int)s->codecs_hosts,
+                                  .wall_ms = (int)s->codecs_wall_ms});
     pg_pool_new(&v->loop, &o, &v->pool);
     v->slotting = slotting_new(v->pool);
     v->keeper = keeper_new(
