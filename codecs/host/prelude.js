@@ -141,9 +141,10 @@
             if (at(own, n))
                 return [at(own, n),
                         name === 'decodeUplink' ? wrapped(call) : call];
-        const whole = own.module?.exports;
-        if (name === 'decodeUplink' && isFunction(whole))
-            return [whole, plainly];
+        const left = own.module?.exports;
+        for (const whole of [left, left?.default])
+            if (name === 'decodeUplink' && isFunction(whole))
+                return [whole, plainly];
     }
 
     /* recvTime, whose JSON is the very text that was given. */

@@ -37,7 +37,7 @@ class Desk:
         self.path = path
 
     def script(self, text, name="codec.js"):
-        (self.path / name).write_text(text)
+        (self.path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
         return str(self.path / name)
 
     def line(self, script, hex="2a01", port=2, **more):
@@ -80,6 +80,73 @@ def desk(tmp_path):
 def test_published_styles_run_unmodified(desk, script):
     answer = desk.one(script)
     assert answer["error"] is None and answer["object"] == {"n": 2, "p": 2}
+
+
+COUNTS = "function (i) { return { data: { n: i.bytes.length, p: i.fPort } }; }"
+
+
+@pytest.mark.parametrize("script", [
+    "const a = %s;export{a as decodeUplink};",
+    "// a module of its own\n  export const decodeUplink = %s;",
+    "var a = %s;\nexport { a as default };",
+    "Object.defineProperty(exports, '__esModule', { value: true });\nexports.default = { decodeUplink: %s };",
+    "global.decodeUplink = %s;",
+    "var driver = { decodeUplink: %s };",
+    "(function (root, factory) { if (typeof exports === 'object' && typeof module === 'object')"
+    " module.exports = factory(); else if (typeof define === 'function' && define.amd) define([], factory);"
+    " else root.codecs = factory(); })(this, function () { return { decodeUplink: %s }; });",
+    "'use strict'; Object.prototype.readUInt8 = function (at) { return this[at]; };"
+    " function decodeUplink(i) { return { data: { n: i.bytes.readUInt8(0) - 40, p: i.fPort } }; } /* %s */",
+    "function Buffer(n) { this.all = []; } Buffer.prototype.add = function (b) { this.all.push(b); };"
+    " function Decoder(bytes, port) { var b = new Buffer(2); bytes.forEach(b.add, b);"
+    " return { n: b.all.length, p: port }; } /* %s */",
+    "decodeUplink = function (i) { var n = 0; for (const k in i.bytes) n++; return { data: { n: n, p: 02 } }; }; /* %s */",
+])
+def test_published_bundles_run_unmodified(desk, script):
+    answer = desk.one(script % COUNTS)
+    assert answer["error"] is None and answer["object"] == {"n": 2, "p": 2}
+
+
+@pytest.mark.parametrize("file", [
+    "// 20 °C\nfunction decodeUplink() { return { data: 'm³' }; }".encode("latin-1"),
+    "function decodeUplink() { return { data: 'm³' }; } // ".encode() + b"\xb0C",
+    "\ufefffunction decodeUplink() {\r\n return { data: 'm³' };\r\n}".encode(),
+    "\ufeffexport function decodeUplink() { return { data: 'm³' }; }".encode(),
+])
+def test_files_run_in_whatever_encoding_they_are_published(desk, file):
+    assert desk.one(desk.script(file))["object"] == "m³"
+
+
+def test_what_a_bundle_gets_others_do_not_see(desk):
+    script = desk.script("function decodeUplink() { return { data: typeof module + typeof global }; }")
+    none, seen = desk.ask(desk.line(script, downlink={"a": 1}), desk.line(script))
+    assert "no function encodeDownlink" in none["error"] and seen["object"] == "undefinedundefined"
+
+
+def test_recv_time_is_there_for_who_does_not_look(desk):
+    answers = desk.ask(
+        desk.line("function decodeUplink(i) { return { data: i.recvTime.getTime() }; }"),
+        desk.line("function decodeUplink(i) { return { data: typeof i.recvTime }; }"))
+    assert abs(answers[0]["object"] / 1000 - time.time()) < 60
+    assert answers[1]["object"] == "undefined"
+
+
+def test_lines_stay_lines(desk):
+    text = "\x85\u2028\u2029"
+    assert desk.one("function decodeUplink() { return { data: '\\x85\\u2028\\u2029' }; }")["object"] == text
+
+
+@pytest.mark.parametrize("errors", ["''", "null", "false", "undefined", "[]", "['']"])
+def test_no_error_in_many_words(desk, errors):
+    answer = desk.one("function decodeUplink() { return { data: 1, errors: %s }; }" % errors)
+    assert answer["object"] == 1 and answer["error"] is None
+
+
+def test_result_that_cannot_be_normalized_stays(desk):
+    answer = desk.one("function decodeUplink() { return { data: 1, warnings: ['w'] }; }"
+                      "function normalizeUplink(i) { return i.data.air.temperature; }", normalize=True)
+    assert answer["object"] == 1 and answer["error"] is None and answer["warnings"][0] == "w"
+    assert "normalizeUplink threw TypeError" in answer["warnings"][1]
 
 
 def test_result_is_what_json_makes_of_it(desk):
