@@ -800,14 +800,53 @@ BEGIN
         jsonb_build_object('tenant', s.tenant, 'email', s.email));
 END $$;
 
+-- ---- signing in by an identity provider's word ----
+
+-- NULL: nobody here. p_email: verified, or NULL; it links an account that is there
+-- once, then the subject is what counts. A generated password that was never
+-- changed is worth nothing from then on. p_fresh: just proven, critical acts are open.
+CREATE FUNCTION oidc_login(p_issuer text, p_subject text, p_email text, p_hash text,
+    p_address text, p_agent text, p_fresh boolean) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    id int := (SELECT account_id FROM account WHERE oidc_issuer = p_issuer
+        AND oidc_subject = p_subject AND NOT disabled);
+    first int;
+BEGIN
+    IF id IS NULL AND NOT EXISTS (SELECT FROM account WHERE oidc_issuer = p_issuer
+        AND oidc_subject = p_subject) THEN
+        UPDATE account SET oidc_issuer = p_issuer, oidc_subject = p_subject,
+            password = CASE WHEN must_change THEN NULL ELSE password END, must_change = false
+            WHERE email = lower(p_email) AND oidc_subject IS NULL AND NOT disabled
+            RETURNING account_id INTO id;
+        IF id IS NOT NULL THEN
+            PERFORM audit(0, 'oidc.link', 'account', id::text, NULL,
+                jsonb_build_object('issuer', p_issuer, 'subject', p_subject));
+        END IF;
+    END IF;
+    IF id IS NULL THEN
+        RETURN NULL;
+    END IF;
+    first := (SELECT m.tenant_id FROM membership m JOIN tenant t USING (tenant_id)
+        WHERE m.account_id = id ORDER BY t.suspended_at IS NOT NULL, t.name LIMIT 1);
+    UPDATE account SET last_login_at = now() WHERE account_id = id;
+    INSERT INTO session (hash, account_id, current_tenant, address, agent, confirmed_at)
+        VALUES (p_hash, id, first, left(p_address, 64), left(p_agent, 200),
+            CASE WHEN p_fresh THEN now() END);
+    PERFORM set_config('headend.actor', (SELECT email FROM account WHERE account_id = id), true);
+    PERFORM audit(coalesce(first, 0), 'login', 'account', id::text, NULL,
+        jsonb_build_object('issuer', p_issuer));
+    RETURN session_show(id, first);
+END $$;
+
 REVOKE ALL ON FUNCTION totp_begin, totp_seed, totp_confirm, totp_remove, login_lookup,
     login_good, authenticate_session, authenticate_key, approval_ask, approval_take,
     tenant_protect, meter_keys_look, meter_keys_put, meter_key_reveal, integration_id,
     integration_put, integration_remove,
     tenant_leave, tenant_wipe, tenant_gone, tenants_sweep, signup_ask, signups,
-    signup_take, signup_approve, signup_refuse FROM PUBLIC;
+    signup_take, signup_approve, signup_refuse, oidc_login FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION totp_begin, totp_seed, totp_confirm, totp_remove, login_lookup,
     login_good, authenticate_session, authenticate_key, approval_ask, approval_take,
     tenant_protect, meter_keys_look, meter_keys_put, meter_key_reveal, integration_id,
     integration_put, integration_remove,
-    tenants_sweep, signup_ask, signups, signup_approve, signup_refuse TO headend_server;
+    tenants_sweep, signup_ask, signups, signup_approve, signup_refuse, oidc_login TO headend_server;

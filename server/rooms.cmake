@@ -49,13 +49,15 @@ room(server/pipeline
   USES ingest codecs script timesvc schema store vault clocks)
 room(server/deliver SOURCES signature.c post.c deliver.c
   USES base loop store vault NEEDS PkgConfig::sodium PkgConfig::curl)
+room(server/oidc SOURCES token.c fetch.c provider.c USES base
+  NEEDS PkgConfig::sodium PkgConfig::crypto PkgConfig::curl)
 room(server/api
   SOURCES api.c rights.c auth.c limit.c fields.c etag.c run.c list.c password.c gate.c
           openapi.c login.c accounts.c audit.c tenants.c models.c
           codecs.c meters.c points.c events.c feed.c readings.c
-          totp.c secret.c factor.c approvals.c meter_keys.c integrations.c signup.c
+          totp.c secret.c factor.c approvals.c meter_keys.c integrations.c signup.c oidc.c
           frames.c ledger.c gaps.c clocks.c quarantine.c webhooks.c health.c
-  USES http schema store vault deliver NEEDS PkgConfig::sodium PkgConfig::crypto)
+  USES http schema store vault deliver oidc NEEDS PkgConfig::sodium PkgConfig::crypto)
 include(server/api/embed.cmake)
 room(server/cli
   SOURCES cli.c help.c settings.c db.c table.c migrate_cmd.c tenant_cmd.c tenant_remove_cmd.c

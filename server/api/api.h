@@ -7,6 +7,7 @@
 
 #include "server/base/clock.h"
 #include "server/http/http.h"
+#include "server/oidc/provider.h"
 #include "server/store/pg.h"
 #include "server/vault/vault.h"
 
@@ -34,7 +35,8 @@ struct api_deps {
                  struct str vectors, struct arena *a, struct str *why,
                  void *arg);
     int64_t rate; /* requests a second of one key or session; 0: no limit */
-    bool signup;  /* anybody may ask for a tenant */
+    const struct oidc_options *oidc;
+    bool signup; /* anybody may ask for a tenant */
     struct vault *vault;
     void (*keys_wanted)(void *arg); /* one is missing: look for it again */
     int64_t session_idle_s, session_most_s; /* how long a session lasts */

@@ -214,19 +214,17 @@ static void auth_look(struct call *c)
 }
 
 /* "a=b; headend_session=x; c=d" */
-static struct str cookie_of(struct call *c)
+struct str call_cookie(struct call *c, const char *name)
 {
-    static const char name[] = "headend_session=";
     struct str s = http_header(c->r, "Cookie");
+    size_t length = strlen(name);
 
     while (s.n) {
         const char *semicolon = memchr(s.p, ';', s.n);
         size_t n = semicolon ? (size_t)(semicolon - s.p) : s.n;
         struct str one = str_trim((struct str){s.p, n});
-        if (one.n > sizeof name - 1 &&
-            memcmp(one.p, name, sizeof name - 1) == 0)
-            return (struct str){one.p + sizeof name - 1,
-                                one.n - (sizeof name - 1)};
+        if (one.n > length && memcmp(one.p, name, length) == 0)
+            return (struct str){one.p + length, one.n - length};
         n += semicolon != NULL;
         s = (struct str){s.p + n, s.n - n};
     }
@@ -241,7 +239,7 @@ static bool token_of(struct call *c, struct str *ret)
         *ret = str_trim((struct str){header.p + 7, header.n - 7});
         return true;
     }
-    *ret = cookie_of(c);
+    *ret = call_cookie(c, "headend_session=");
     c->by_cookie = ret->n > 0;
     return c->by_cookie;
 }

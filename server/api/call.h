@@ -75,6 +75,8 @@ struct call {
 
 /* auth.c: who is it, may he? Then call_run; or answers 401, 403, 503. */
 void auth_call(struct call *c);
+/* The value of a cookie; `name` with its '='. */
+struct str call_cookie(struct call *c, const char *name);
 /* Forgets what is remembered of the caller's token. */
 void auth_forget(struct call *c);
 /* Of a cookie: what a form must send along. Hex, TOKEN_TEXT. */

@@ -77,6 +77,8 @@ struct server {
     int16_t codec_ids[STAGE_CODECS];
     bool booted, fed, serving, stopping, reconciled;
     char window[32];
+    struct oidc_options oidc;
+    char redirect_uri[400];
     struct ingest_options
         ingest_options; /* the rooms of ingest keep a pointer */
 };
@@ -422,6 +424,23 @@ static int open_vault(struct server *v)
     return v->vault ? 0 : 1;
 }
 
+static int open_oidc(struct server *v)
+{
+    const struct settings *s = v->s;
+    size_t n = strlen(s->http_public_url);
+
+    if (*s->oidc_issuer && !(*s->oidc_client_id && n))
+        return cli_fail(
+            "oidc.issuer: set oidc.client_id and http.public_url too");
+    n -= n && s->http_public_url[n - 1] == '/';
+    snprintf(v->redirect_uri, sizeof v->redirect_uri,
+             "%.*s/api/v1/oidc/callback", (int)n, s->http_public_url);
+    v->oidc = (struct oidc_options){s->oidc_issuer, s->oidc_client_id,
+                                    s->oidc_secret_file, s->oidc_name,
+                                    v->redirect_uri};
+    return 0;
+}
+
 static int open_http(struct server *v)
 {
     const struct settings *s = v->s;
@@ -439,6 +458,7 @@ static int open_http(struct server *v)
                             .pending = on_pending,
                             .examine = on_examine,
                             .prove = on_prove,
+                            .oidc = &v->oidc,
                             .signup = s->signup_open,
                             .vault = v->vault,
                             .keys_wanted = on_changed,
@@ -649,7 +669,7 @@ int cmd_serve(struct cli *c)
     if (open_vault(&v) != 0 || open_journal(&v) != 0 || open_clock(&v) != 0)
         return 1;
     open_database(&v);
-    if (open_http(&v) != 0 || open_ingest(&v) != 0)
+    if (open_oidc(&v) != 0 || open_http(&v) != 0 || open_ingest(&v) != 0)
         return 1; /* the process ends; nothing has been accepted yet */
     catch_signals(&v);
     start_tickers(&v);

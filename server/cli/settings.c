@@ -62,6 +62,20 @@ const struct conf_option settings_options[] = {
      "SNTP server for devices that ask for the time, as in 0.0.0.0:123; it"
      " says that it does not know the time unless clock.sources agree."
      " Empty: none."},
+    {"http.public_url", CONF_TEXT, FIELD(http_public_url), NULL, "", 0, 300,
+     NULL,
+     "How people's browsers reach this server, as in https://headend.example;"
+     " needed for oidc.issuer."},
+    {"oidc.issuer", CONF_TEXT, FIELD(oidc_issuer), NULL, "", 0, 300, NULL,
+     "Identity provider that people may sign in through (OpenID Connect), as"
+     " in https://login.example/realm; its redirect address is"
+     " http.public_url/api/v1/oidc/callback. Empty: none."},
+    {"oidc.client_id", CONF_TEXT, FIELD(oidc_client_id), NULL, "", 0, 300, NULL,
+     "As whom the provider knows this server."},
+    {"oidc.client_secret_file", CONF_TEXT, FIELD(oidc_secret_file), NULL, "", 0,
+     1000, NULL, "File with the secret for it. Empty: a public client."},
+    {"oidc.name", CONF_TEXT, FIELD(oidc_name), NULL, "single sign-on", 1, 60,
+     NULL, "The provider's name for people."},
     {"signup.open", CONF_BOOL, FIELD(signup_open), NULL, "off", 0, 0, NULL,
      "Anybody may ask for a tenant (POST /api/v1/signup); the platform's"
      " operator decides."},
