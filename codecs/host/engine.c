@@ -305,13 +305,14 @@ static bool says(struct str text, const char *z)
     return memmem(text.p, text.n, z, strlen(z)) != NULL;
 }
 
-/* It asked for what only Node has, or left nothing elsewhere. That is given
- * only then: most scripts look first, and do other things where it exists. */
+/* It asked for what only Node or a browser has, or left nothing elsewhere. That
+ * is given only then: most scripts look first, and do other things where it
+ * exists. */
 static bool wants_node(const struct wire_answer *a)
 {
-    static const char *const names[] = {"variable: module", "variable: exports",
-                                        "variable: require",
-                                        "variable: global"};
+    static const char *const names[] = {
+        "variable: module", "variable: exports", "variable: require",
+        "variable: global", "variable: self",    "variable: window"};
 
     if (a->status == WIRE_NO_FUNCTION)
         return true;

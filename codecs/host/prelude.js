@@ -49,7 +49,8 @@
     /* For scripts that end in module.exports = ... without asking for it. */
     function openNode(shims) {
         const module = { exports: {} };
-        define(globalThis, 'global', globalThis);
+        for (const name of ['global', 'self', 'window'])
+            define(globalThis, name, globalThis);
         define(globalThis, 'module', module);
         define(globalThis, 'exports', module.exports);
         define(globalThis, 'require', (name) => {

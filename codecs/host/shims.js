@@ -149,6 +149,12 @@
 
     function makeBuffer() {
         class Buffer extends Uint8Array {
+            constructor(v, a, b) {
+                if (typeof v === 'string')
+                    super(coder(decoders, a)(v));
+                else
+                    super(v, a, b);
+            }
             static from(v, a, b) {
                 if (typeof v === 'string')
                     return new Buffer(coder(decoders, a)(v));

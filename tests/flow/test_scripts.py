@@ -91,6 +91,9 @@ COUNTS = "function (i) { return { data: { n: i.bytes.length, p: i.fPort } }; }"
     "var a = %s;\nexport { a as default };",
     "Object.defineProperty(exports, '__esModule', { value: true });\nexports.default = { decodeUplink: %s };",
     "global.decodeUplink = %s;",
+    "!function (root, make) { root.driver = make(); }(self, function () { return { decodeUplink: %s }; });",
+    "function Decoder(b, port) { return { n: new Buffer(b).slice(0, 2).length - 1 + new Buffer('2a', 'hex').length,"
+    " p: port }; } /* %s */",
     "var driver = { decodeUplink: %s };",
     "(function (root, factory) { if (typeof exports === 'object' && typeof module === 'object')"
     " module.exports = factory(); else if (typeof define === 'function' && define.amd) define([], factory);"
