@@ -23,12 +23,13 @@ void call_answer(struct call *c, struct str json)
 {
     int status = c->endpoint->status ? c->endpoint->status : 200;
 
-    etag_give(c, json);
-    if (status == 204)
+    if (status == 204) {
         http_reply(c->r, 204, NULL, (struct str){0});
-    else
-        http_reply(c->r, status, "application/json",
-                   arena_printf(http_arena(c->r), "%.*s\n", STR_ARGS(json)));
+        return;
+    }
+    etag_give(c, json);
+    http_reply(c->r, status, "application/json",
+               arena_printf(http_arena(c->r), "%.*s\n", STR_ARGS(json)));
 }
 
 static void one_done(void *arg, const struct pg_outcome *o)
