@@ -77,9 +77,8 @@ static void seal_password(struct feed *f, int32_t tenant, const char *row,
     if (vault_seal(f->vault, &name, str_of(password), &s) < 0) {
         if (log_allowed(&told))
             log_warning("password stands in clear in the database",
-                        "tenant=%d integration=%s hint=\"make a master key: "
-                        "headend keys init\"",
-                        tenant, row);
+                        "tenant=%d integration=%s hint=%s", tenant, row,
+                        "make a master key: headend keys init");
         return;
     }
     snprintf(id, sizeof id, "%d", tenant);
