@@ -151,16 +151,33 @@ void conns_stats(const struct conns *all, struct ingest_stats *s)
     s->sessions_secured += all->secured;
 }
 
-int conns_set_clock(struct conns *all, int32_t tenant, int32_t meter,
-                    const char *id, int64_t shift_us)
+/* The connection in which that meter has a session, or NULL. */
+static struct conn *conn_of(struct conns *all, int32_t tenant, int32_t meter)
 {
     uint64_t key = (uint64_t)(uint32_t)tenant << 32 | (uint32_t)meter;
     struct conn *c;
 
     HASH_FIND(hh, all->by_meter, &key, sizeof key, c);
-    if (!c || !c->session)
-        return ERR_AWAY;
-    int r = heo_session_set_clock(c->session, id, shift_us);
+    return c && c->session ? c : NULL;
+}
+
+int conns_set_clock(struct conns *all, int32_t tenant, int32_t meter,
+                    const char *id, int64_t shift_us)
+{
+    struct conn *c = conn_of(all, tenant, meter);
+    int r = c ? heo_session_set_clock(c->session, id, shift_us) : ERR_AWAY;
+
+    if (r == 0)
+        conn_mark(c);
+    return r;
+}
+
+int conns_set_slot(struct conns *all, int32_t tenant, int32_t meter,
+                   int32_t at_s)
+{
+    struct conn *c = conn_of(all, tenant, meter);
+    int r = c ? heo_session_set_slot(c->session, at_s) : ERR_AWAY;
+
     if (r == 0)
         conn_mark(c);
     return r;

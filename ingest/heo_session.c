@@ -167,6 +167,21 @@ int heo_session_set_clock(struct heo_session *s, const char *id,
     return 0;
 }
 
+int heo_session_set_slot(struct heo_session *s, int32_t at_s)
+{
+    struct reply r = {0};
+
+    if (s->state != TALKING)
+        return ERR_AWAY;
+    buf_printf(&r.text,
+               "{\"t\":\"cmd\",\"id\":\"slot-%d\",\"op\":"
+               "\"set_schedule\",\"at_s\":%d}\n",
+               at_s, at_s);
+    replies_add(s->replies, NULL, &r);
+    release(s);
+    return 0;
+}
+
 static void release(struct heo_session *s)
 {
     if (replies_release(s->replies, &s->out) > 0)

@@ -103,3 +103,9 @@ int ingest_set_clock(struct ingest *in, int32_t tenant, int32_t meter,
 {
     return tcp_set_clock(in->tcp, tenant, meter, id, shift_us);
 }
+
+int ingest_set_slot(struct ingest *in, int32_t tenant, int32_t meter,
+                    int32_t at_s)
+{
+    return tcp_set_slot(in->tcp, tenant, meter, at_s);
+}

@@ -61,6 +61,9 @@ int ingest_downlink(struct ingest *in, const struct downlink *d);
  */
 int ingest_set_clock(struct ingest *in, int32_t tenant, int32_t meter,
                      const char *id, int64_t shift_us);
+/* Its contact slot, likewise. */
+int ingest_set_slot(struct ingest *in, int32_t tenant, int32_t meter,
+                    int32_t at_s);
 
 /* Counters since start; per transport: 0 MQTT, 1 TCP. */
 struct ingest_stats {

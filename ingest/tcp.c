@@ -444,3 +444,8 @@ int tcp_set_clock(struct tcp *t, int32_t tenant, int32_t meter, const char *id,
     return t->conns ? conns_set_clock(t->conns, tenant, meter, id, shift_us)
                     : ERR_AWAY;
 }
+
+int tcp_set_slot(struct tcp *t, int32_t tenant, int32_t meter, int32_t at_s)
+{
+    return t->conns ? conns_set_slot(t->conns, tenant, meter, at_s) : ERR_AWAY;
+}

@@ -88,6 +88,7 @@ CREATE TABLE contact_slot (
     slot int NOT NULL CHECK (slot BETWEEN 0 AND 1439),
     second int NOT NULL CHECK (second BETWEEN 0 AND 59),
     weight int NOT NULL CHECK (weight > 0),
+    handed_at timestamptz, -- the meter was told; NULL: not yet of this slot
     PRIMARY KEY (tenant_id, meter_id)
 );
 CALL protect('contact_slot');
@@ -95,6 +96,10 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON contact_slot TO headend_server;
 -- The window of a tenant: its meters report once in each, from midnight on.
 ALTER TABLE tenant ADD COLUMN contact_window_min int NOT NULL DEFAULT 60
     CHECK (contact_window_min BETWEEN 1 AND 1440 AND 1440 % contact_window_min = 0);
+-- Are meters that dial in told their slot? Only where they understand it: it is
+-- our own addition to set_schedule.
+ALTER TABLE tenant ADD COLUMN hand_slots boolean NOT NULL DEFAULT false;
+GRANT UPDATE (hand_slots) ON tenant TO headend_server;
 
 CREATE FUNCTION time_us(t timestamptz) RETURNS bigint
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
@@ -152,8 +157,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
         ORDER BY k.correction_id DESC LIMIT 1) o ON true $$;
 
 -- Keeps what was found and decided, meter by meter; nothing where somebody else
--- was faster (version). Says for which meters it was kept, and the number of
--- the correction that may be sent now.
+-- was faster (version). Says for which meters it was kept, the number of the
+-- correction that may be sent now, and the contact slot (second of the window)
+-- that a meter which dials in was not told yet.
 --   {"tenant","meter","version","model" (hex),"state","offset","uncertainty",
 --    "drift","offset_at","last","jump","jump_at","verdict","reason","waiting",
 --    "package","period","token","answered","resync",
@@ -161,7 +167,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
 --    "crosses","way","reason"}, "reuse": id, "event": {"code","state","at",
 --    "detail","severity"}}, times in us
 CREATE FUNCTION clock_write(p_rows jsonb) RETURNS TABLE
-    (tenant_id int, meter_id int, correction_id bigint)
+    (tenant_id int, meter_id int, correction_id bigint, at_s int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -229,6 +235,11 @@ BEGIN
                 k ->> 'detail')
             ON CONFLICT DO NOTHING;
         END IF;
+        at_s := (SELECT s.slot * 60 + s.second FROM contact_slot s
+            JOIN meter m ON m.tenant_id = s.tenant_id AND m.meter_id = s.meter_id
+            JOIN tenant t ON t.tenant_id = s.tenant_id AND t.hand_slots
+            WHERE s.tenant_id = clock_write.tenant_id AND s.meter_id = clock_write.meter_id
+              AND s.handed_at IS NULL AND m.dev_eui IS NULL);
         RETURN NEXT;
     END LOOP;
 END $$;
@@ -337,7 +348,7 @@ CREATE FUNCTION meter_clock_json(p_tenant int, p_meter int) RETURNS json LANGUAG
         'waiting_since', c.waiting_since,
         'owner', coalesce(c.owner, p.owner, 'server'),
         'slot', (SELECT json_build_object('minute', s.slot, 'second', s.second,
-                    'window_min', t.contact_window_min)
+                    'window_min', t.contact_window_min, 'handed_at', s.handed_at)
                  FROM contact_slot s WHERE s.tenant_id = m.tenant_id AND s.meter_id = m.meter_id),
         'corrections', (SELECT coalesce(json_agg(correction_json(k) ORDER BY k.correction_id DESC), '[]')
             FROM (SELECT * FROM clock_correction k WHERE k.tenant_id = m.tenant_id
@@ -451,22 +462,32 @@ END $$;
 -- ---- contact slots ----
 
 -- All meters of tenants that have one without a slot (or one beyond the
--- window), tenant by tenant. weight: what a report costs, ms: some 118 on air
--- at SF 7 and 51 bytes, some twenty seconds of a session.
+-- window), tenant by tenant.
+-- bytes: of the newest radio telegram, as its time on air counts; NULL for a meter
+-- that dials in. gateway: the one that heard it, 0 while none did.
 CREATE FUNCTION slots_read() RETURNS TABLE (tenant_id int, meter_id int, slot int,
-    weight int, interval_min int, window_min int)
+    bytes int, gateway bigint, interval_min int, window_min int)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT m.tenant_id, m.meter_id, s.slot,
-        CASE WHEN m.dev_eui IS NULL THEN 20000 ELSE 118 END,
+        CASE WHEN m.dev_eui IS NOT NULL THEN coalesce(f.bytes, 20) END, coalesce(f.gateway, 0),
         coalesce(p.interval_s, 0) / 60, t.contact_window_min
     FROM tenant t JOIN meter m USING (tenant_id)
     LEFT JOIN contact_slot s USING (tenant_id, meter_id)
     LEFT JOIN LATERAL policy_of(m.tenant_id, m.model_id) p ON true
+    LEFT JOIN LATERAL (SELECT octet_length(f.payload) AS bytes, f.gateway FROM frame f
+        WHERE f.tenant_id = m.tenant_id AND f.meter_id = m.meter_id
+          AND f.received_at > now() - interval '2 days' AND m.dev_eui IS NOT NULL
+        ORDER BY f.received_at DESC LIMIT 1) f ON true
     WHERE m.state <> 'removed' AND EXISTS (
         SELECT FROM meter n LEFT JOIN contact_slot c USING (tenant_id, meter_id)
         WHERE n.tenant_id = t.tenant_id AND n.state <> 'removed'
           AND (c.slot IS NULL OR c.slot >= t.contact_window_min))
     ORDER BY m.tenant_id, m.meter_id $$;
+
+CREATE FUNCTION slot_handed(p_tenant int, p_meter int, p_at_s int) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    UPDATE contact_slot SET handed_at = now() WHERE tenant_id = p_tenant
+        AND meter_id = p_meter AND slot * 60 + second = p_at_s $$;
 
 -- [[tenant, meter, slot, second, weight], ...]; slots of removed meters go.
 CREATE FUNCTION slots_write(p_rows jsonb) RETURNS void
@@ -477,6 +498,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT (r ->> 0)::int, (r ->> 1)::int, (r ->> 2)::int, (r ->> 3)::int, (r ->> 4)::int
     FROM jsonb_array_elements(p_rows) r
     ON CONFLICT (tenant_id, meter_id) DO UPDATE SET slot = excluded.slot,
-        second = excluded.second, weight = excluded.weight, assigned_at = now() $$;
-REVOKE ALL ON FUNCTION slots_read, slots_write FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION slots_read, slots_write TO headend_server;
+        second = excluded.second, weight = excluded.weight, assigned_at = now(),
+        handed_at = NULL $$;
+REVOKE ALL ON FUNCTION slots_read, slots_write, slot_handed FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION slots_read, slots_write, slot_handed TO headend_server;

@@ -191,15 +191,15 @@ void server_open_database(struct server *v)
                                   .wall_ms = (int)s->codecs_wall_ms});
     pg_pool_new(&v->loop, &o, &v->pool);
     v->slotting = slotting_new(v->pool);
-    v->keeper = keeper_new(
-        &v->loop,
-        &(struct keeper_options){v->pool,
-                                 v->clocks,
-                                 &clock_system,
-                                 {v, server_send_downlink, server_send_clock},
-                                 server_ours_unsure,
-                                 server_on_clocks_loaded,
-                                 v});
+    v->keeper = keeper_new(&v->loop, &(struct keeper_options){
+                                         v->pool,
+                                         v->clocks,
+                                         &clock_system,
+                                         {v, server_send_downlink,
+                                          server_send_clock, server_send_slot},
+                                         server_ours_unsure,
+                                         server_on_clocks_loaded,
+                                         v});
     v->pipeline = pipeline_new(&v->loop, v->journal, v->directory, &po);
     v->progress = progress_new(&v->loop, v->journal, v->pipeline, v->books);
     v->strangers = strangers_new(

@@ -195,6 +195,12 @@ int server_send_clock(void *arg, int32_t tenant, int32_t meter,
     return ingest_set_clock(v->ingest, tenant, meter, id, shift_us);
 }
 
+int server_send_slot(void *arg, int32_t tenant, int32_t meter, int32_t at_s)
+{
+    struct server *v = arg;
+    return ingest_set_slot(v->ingest, tenant, meter, at_s);
+}
+
 void server_on_stored(void *arg)
 {
     struct server *v = arg;

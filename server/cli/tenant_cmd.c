@@ -29,6 +29,8 @@ const struct cli_arg tenant_add_args[] = {
 const struct cli_arg tenant_set_args[] = {
     {"uplinks-per-minute", "N", false,
      "above it the tenant's senders are slowed; 0: no limit"},
+    {"hand-slots", "yes|no", false,
+     "tell meters that dial in their contact slot (set_schedule with at_s)"},
     {"unprotected", "accept|refuse", false,
      "telegrams in clear under a header that announces encryption"},
     {0}};
@@ -125,6 +127,18 @@ static int set_rate(PGconn *pq, const char *tenant, const char *text)
     return r ? 0 : 1;
 }
 
+static int set_hand_slots(PGconn *pq, const char *tenant, const char *text)
+{
+    if (strcmp(text, "yes") != 0 && strcmp(text, "no") != 0)
+        return cli_fail("--hand-slots %s: yes or no", text);
+    PGresult *r =
+        db_query(pq, "UPDATE tenant SET hand_slots = $1::boolean", 1, &text);
+    if (r)
+        printf("tenant %s: contact slots handed over: %s\n", tenant, text);
+    PQclear(r);
+    return r ? 0 : 1;
+}
+
 static int set_unprotected(PGconn *pq, const char *tenant, const char *text)
 {
     if (strcmp(text, "accept") != 0 && strcmp(text, "refuse") != 0)
@@ -140,15 +154,19 @@ int cmd_tenant_set(struct cli *c)
 {
     const char *rate = cli_get(c, tenant_set_args, "uplinks-per-minute");
     const char *unprotected = cli_get(c, tenant_set_args, "unprotected");
+    const char *hand_slots = cli_get(c, tenant_set_args, "hand-slots");
 
-    if (!rate && !unprotected)
-        return cli_fail("say what: --uplinks-per-minute or --unprotected");
+    if (!rate && !unprotected && !hand_slots)
+        return cli_fail("say what: --uplinks-per-minute, --unprotected or "
+                        "--hand-slots");
     PGconn *pq = db_open(c, DB_SERVER);
     int status = !pq || db_tenant_named(pq, c->free[0]) < 0;
     if (status == 0 && rate)
         status = set_rate(pq, c->free[0], rate);
     if (status == 0 && unprotected)
         status = set_unprotected(pq, c->free[0], unprotected);
+    if (status == 0 && hand_slots)
+        status = set_hand_slots(pq, c->free[0], hand_slots);
     PQfinish(pq);
     return status;
 }

@@ -315,6 +315,37 @@ static void send_order(struct keeper *k, struct visit *v, int64_t id)
                  o->decision.reason, o->decision.crosses_edge, err_name(r));
 }
 
+static void on_handed(void *arg, const struct pg_outcome *o)
+{
+    (void)arg;
+    if (o->err == ERR_DATABASE)
+        log_warning("contact slot not booked as handed over", "error=%s",
+                    o->error);
+}
+
+/* Booked once it has left; a meter that is told twice takes no harm. */
+static void hand_slot(struct keeper *k, int32_t tenant, int32_t meter,
+                      int32_t at_s)
+{
+    const struct correction_sender *s = &k->o.sender;
+    char texts[3][16];
+    const int32_t numbers[3] = {tenant, meter, at_s};
+    struct pg_call call = {.tenant_id = PG_NO_TENANT,
+                           .write = true,
+                           .sql = "SELECT slot_handed($1::int, $2::int,"
+                                  " $3::int)",
+                           .n = 3,
+                           .done = on_handed};
+
+    if (s->set_slot(s->arg, tenant, meter, at_s) < 0)
+        return; /* with its next contact */
+    for (int i = 0; i < 3; i++) {
+        snprintf(texts[i], sizeof texts[i], "%d", numbers[i]);
+        call.values[i] = texts[i];
+    }
+    pg_call(k->o.pool, &call);
+}
+
 static void on_written_row(void *arg, const PGresult *res, int row)
 {
     struct keeper *k = arg;
@@ -329,6 +360,9 @@ static void on_written_row(void *arg, const PGresult *res, int row)
     book_put(k->o.book, v->c.tenant_id, v->c.meter_id, &e);
     count(k, &v->outcome);
     send_order(k, v, number(res, row, 2, 0));
+    if (!PQgetisnull(res, row, 3))
+        hand_slot(k, v->c.tenant_id, v->c.meter_id,
+                  (int32_t)number(res, row, 3, 0));
     HASH_DEL(k->round, v);
     free(v);
 }

@@ -24,6 +24,8 @@ struct correction_sender {
      * ahead of ours then. */
     int (*set_clock)(void *arg, int32_t tenant, int32_t meter,
                      int64_t correction_id, int64_t shift_us);
+    /* Into that session: at which second of its window to dial in. */
+    int (*set_slot)(void *arg, int32_t tenant, int32_t meter, int32_t at_s);
 };
 
 struct keeper_options {

@@ -15,6 +15,13 @@
 /* Above this the busiest minute is too busy. */
 static const double uneven = 1.2;
 
+enum {
+    GATEWAYS = 256,       /* told apart in a plan; more share a place */
+    SESSION_MS = 20000,   /* a meter that dials in, at a modem pool's cost */
+    TYPICAL_SF = 9,       /* a network server seldom says which it was */
+    LORAWAN_OVERHEAD = 13 /* bytes around the payload (LoRaWAN 1.0.4 4) */
+};
+
 struct slotting {
     struct pg_pool *pool;
     bool running, again, stopped;
@@ -41,7 +48,7 @@ static void put(struct slotting *s, uint32_t i)
 /* All meters of one tenant are there. */
 static void plan(struct slotting *s)
 {
-    struct slot_plan *p = slot_plan_new(s->window_min, 1);
+    struct slot_plan *p = slot_plan_new(s->window_min, GATEWAYS);
 
     for (uint32_t i = 0; i < s->n; i++) {
         if (s->meters[i].slot != SLOT_NONE && !slot_book(p, &s->meters[i]))
@@ -72,14 +79,20 @@ static void on_meter(void *arg, const PGresult *res, int row)
         s->was = mem_grow(s->was, s->cap, sizeof *s->was);
     }
     s->tenant = tenant;
-    s->window_min = (uint32_t)atoi(PQgetvalue(res, row, 5));
+    s->window_min = (uint32_t)atoi(PQgetvalue(res, row, 6));
     s->ids[s->n] = atoi(PQgetvalue(res, row, 1));
     s->was[s->n] =
         PQgetisnull(res, row, 2) ? SLOT_NONE : atoi(PQgetvalue(res, row, 2));
     s->meters[s->n] = (struct slot_meter){
         .key = cron_seed(tenant, s->ids[s->n]),
-        .weight = (uint32_t)atoi(PQgetvalue(res, row, 3)),
-        .interval_min = (uint32_t)atoi(PQgetvalue(res, row, 4)),
+        .weight = PQgetisnull(res, row, 3)
+                      ? SESSION_MS
+                      : lora_air_ms(TYPICAL_SF,
+                                    (uint32_t)atoi(PQgetvalue(res, row, 3)) +
+                                        LORAWAN_OVERHEAD),
+        .gateway =
+            (uint32_t)(strtoull(PQgetvalue(res, row, 4), NULL, 10) % GATEWAYS),
+        .interval_min = (uint32_t)atoi(PQgetvalue(res, row, 5)),
         .slot = s->was[s->n]};
     s->n++;
 }

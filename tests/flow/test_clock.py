@@ -245,6 +245,30 @@ def test_a_gas_meter_five_minutes_off_is_set_and_verified(site, gas):
     assert ("clock.corrected",) in codes
 
 
+def slot_of(gas):
+    return gas.site.sql("SELECT slot * 60 + second, handed_at FROM "
+                        "contact_slot WHERE tenant_id = %s AND meter_id = %s",
+                        (gas.id, gas.gas))[0]
+
+
+def test_a_meter_that_dials_in_is_told_its_slot_once_and_when_it_moves(
+        site, gas):
+    site.headend.cli("tenant", "set", "demo", "--hand-slots", "yes")
+    wait_until(lambda: site.sql("SELECT 1 FROM contact_slot"))
+    with call(site, timedelta(0)) as meter:
+        command = meter.receive()
+        assert (command["op"], command["at_s"]) == ("set_schedule",
+                                                    slot_of(gas)[0])
+    wait_until(lambda: slot_of(gas)[1], what="the slot to be booked")
+    site.sql("UPDATE contact_slot SET slot = (slot + 7) %% 60, handed_at = "
+             "NULL WHERE tenant_id = %s RETURNING 1", (gas.id,))
+    with call(site, timedelta(0)) as meter:
+        assert meter.receive()["at_s"] == slot_of(gas)[0]
+    wait_until(lambda: slot_of(gas)[1])
+    clock = gas.get(f"/api/v1/meters/{gas.gas}/clock").json
+    assert clock["slot"]["handed_at"]
+
+
 def test_a_step_is_no_larger_than_the_policy_allows(site, gas):
     with call(site, timedelta(minutes=-20)) as meter:
         told = datetime.fromisoformat(meter.receive()["now"])
@@ -457,6 +481,6 @@ def test_meters_get_slots_that_spread_the_load(site, demo):
     assert sum(forecast["minutes"]) == 601 * 24
     assert max(forecast["minutes"]) <= 1.3 * forecast["mean"]
     assert demo.get(f"/api/v1/meters/{late}/clock").json["slot"] == {
-        "minute": slots()[late], "window_min": 60,
+        "minute": slots()[late], "window_min": 60, "handed_at": None,
         "second": site.sql("SELECT second FROM contact_slot WHERE meter_id = "
                            "%s", (late,))[0][0]}
