@@ -321,11 +321,13 @@ static char *get(const char *target)
     return ask(request);
 }
 
-#define assert_has(text, part)                                                 \
-    do {                                                                       \
-        if (!strstr((text), (part)))                                           \
-            fail_msg("\"%s\" is not in \"%s\"", (part), (text));               \
-    } while (0)
+static void assert_has(const char *text, const char *part)
+{
+    int n = (int)strlen(text);
+
+    if (!strstr(text, part))
+        fail_msg("\"%s\" is not in \"%.*s\"", part, n, text);
+}
 
 static void assert_answer(char *got, const char *line, const char *part)
 {
