@@ -3,10 +3,9 @@ lists they leave out, status bits, replays - live, by themselves, per tenant."""
 
 import json
 import re
-from pathlib import Path
 
 import pytest
-from harness import Uplink, wait_until
+from harness import ROOT, Uplink, wait_until
 
 KEY = "000102030405060708090A0B0C0D0E0F"
 WRONG = "FF0102030405060708090A0B0C0D0E0F"
@@ -22,7 +21,7 @@ COUNTER_2 = ("3D442D2C785634121B168C202A9019003C2702000000F030A6F32CF58D6CA746"
              "291350E7E92D16007A2A001007108D050465C05E3901599957C5C0C6B809")
 TEACHES = "14442D2C785634121B16690998BC0413025B01FD17"
 COMPACT = "19442D2C785634121B167B2B00000098BCB8E701000000020000"
-CORPORA = Path("/work/shared/corpora/wmbus-encrypted.jsonl")
+CORPORA = ROOT.parent / "shared" / "corpora" / "wmbus-encrypted.jsonl"
 
 
 class Fleet:
