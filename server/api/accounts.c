@@ -14,46 +14,21 @@ struct invitation {
     char shown[PASSWORD_GENERATED];
 };
 
-static void invited_row(void *arg, const PGresult *res, int row)
-{
-    struct call *c = arg;
-
-    c->found = arena_str(http_arena(c->r), column_str(res, row, 0));
-}
-
-static void invited(void *arg, const struct pg_outcome *o)
-{
-    struct call *c = arg;
-
-    if (o->err < 0)
-        call_failed(c, o->err, o);
-    else
-        call_answer(c, c->found);
-}
-
 /* $2 is the body, where there is one, or the path's id. */
 static void hashed(struct password_job *j)
 {
     struct call *c = j->call;
     struct invitation *v = (struct invitation *)j;
-    const struct pg_actor actor = call_actor(c);
     char tenant[16];
-    struct pg_call call = {.tenant_id = c->tenant_id,
-                           .actor = &actor,
-                           .write = true,
-                           .sql = c->endpoint->sql,
-                           .n = 4,
-                           .values = {tenant,
-                                      c->body ? c->body_text.p : c->values[0],
-                                      j->hash, v->shown},
-                           .row = invited_row,
-                           .done = invited,
-                           .arg = c};
 
     snprintf(tenant, sizeof tenant, "%d", c->tenant_id);
-    int r = j->err < 0 ? j->err : pg_call(c->api->deps.pool, &call);
-    if (r < 0)
-        call_failed(c, r, NULL);
+    if (j->err < 0)
+        call_failed(c, j->err, NULL);
+    else
+        call_do(c, c->endpoint->sql, 4,
+                (const char *const[]){tenant,
+                                      c->body ? c->body_text.p : c->values[0],
+                                      j->hash, v->shown});
 }
 
 void invite_serve(struct call *c)
@@ -75,17 +50,6 @@ static void api_key_add(struct call *c)
     uint8_t random[KEY_BYTES], hash[TOKEN_HASH];
     char key[4 + 2 * KEY_BYTES + 1] = "hdk_", hex[2 * TOKEN_HASH + 1];
     char prefix[PREFIX + 1], tenant[16];
-    const struct pg_actor actor = call_actor(c);
-    struct pg_call call = {
-        .tenant_id = c->tenant_id,
-        .actor = &actor,
-        .write = true,
-        .sql = "SELECT api_key_add($1::int, $2::jsonb, $3, $4, $5)",
-        .n = 5,
-        .values = {tenant, c->body_text.p, prefix, hex, key},
-        .row = invited_row,
-        .done = invited,
-        .arg = c};
 
     if (json_bool(json_get(c->body, "critical"), false) &&
         !(c->who.account_id ? c->who.confirmed : c->who.critical)) {
@@ -101,9 +65,8 @@ static void api_key_add(struct call *c)
     crypto_generichash(hash, sizeof hash, (uint8_t *)key, strlen(key), NULL, 0);
     hex_encode(hash, sizeof hash, hex);
     snprintf(tenant, sizeof tenant, "%d", c->tenant_id);
-    int r = pg_call(c->api->deps.pool, &call);
-    if (r < 0)
-        call_failed(c, r, NULL);
+    call_do(c, "api_key_add($1::int, $2::jsonb, $3, $4, $5)", 5,
+            (const char *const[]){tenant, c->body_text.p, prefix, hex, key});
 }
 
 /* ---- the rows ---- */
@@ -156,10 +119,10 @@ const struct endpoint account_endpoints[] = {
     {"GET", "/api/v1/accounts/{id}", RIGHT_USERS, 0, "account_get",
      "One of them.", account_id, .sql = "SELECT account_get($1::int, $2::int)",
      .answer = "account"},
-    {"POST", "/api/v1/accounts", RIGHT_USERS, 0, "account_add",
+    {"POST", "/api/v1/accounts", RIGHT_USERS, ENDPOINT_ONCE, "account_add",
      "A person joins; a new account's password is shown once.",
      account_add_fields, .serve = invite_serve, .status = 201,
-     .sql = "SELECT account_add($1::int, $2::jsonb, $3, $4)",
+     .sql = "account_add($1::int, $2::jsonb, $3, $4)", .shown = "password",
      .answer = "account_invited"},
     {"PATCH", "/api/v1/accounts/{id}", RIGHT_USERS, 0, "account_change",
      "Another role for one of them.", account_change_fields,
@@ -167,10 +130,11 @@ const struct endpoint account_endpoints[] = {
     {"DELETE", "/api/v1/accounts/{id}", RIGHT_USERS, 0, "account_remove",
      "A person leaves the tenant.", account_id,
      .call = "account_remove($1, $3::int)", .status = 204},
-    {"POST", "/api/v1/accounts/{id}/reset", RIGHT_USERS, 0, "account_reset",
+    {"POST", "/api/v1/accounts/{id}/reset", RIGHT_USERS, ENDPOINT_ONCE,
+     "account_reset",
      "A new generated password, shown once; second factor and sessions end.",
      account_id, .serve = invite_serve, .answer = "account_reset",
-     .sql = "SELECT account_reset($1::int, $2::int, $3, $4)"},
+     .sql = "account_reset($1::int, $2::int, $3, $4)", .shown = "password"},
 
     {"GET", "/api/v1/roles", RIGHT_USERS, 0, "roles_list",
      "Roles and their rights, by name.", .list = "roles",
@@ -192,9 +156,9 @@ const struct endpoint account_endpoints[] = {
             " coalesce($2::bigint, 0) AND ($3::text IS NULL OR true)"
             " ORDER BY k.api_key_id LIMIT $4::int",
      .answer = "api_key"},
-    {"POST", "/api/v1/api-keys", RIGHT_USERS, 0, "api_key_add",
+    {"POST", "/api/v1/api-keys", RIGHT_USERS, ENDPOINT_ONCE, "api_key_add",
      "A key for a machine; shown once.", key_fields, .serve = api_key_add,
-     .status = 201, .answer = "api_key_made"},
+     .shown = "key", .status = 201, .answer = "api_key_made"},
     {"DELETE", "/api/v1/api-keys/{id}", RIGHT_USERS, 0, "api_key_remove",
      "Takes a key back; it works for five seconds longer at most.", key_id,
      .call = "api_key_remove($1, $3::int)", .status = 204},

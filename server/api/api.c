@@ -70,15 +70,16 @@ static char *around(const char *before, const char *call, const char *after)
 #define GIVEN " FROM (SELECT $1::int, $2::jsonb, $3::text, $4::text) p"
 
 /* The parameters get their types from the FROM clause; so `call` may cast them
- * and run through once() just the same. */
+ * as it likes. */
 static void serve_endpoint(struct api *a, struct binding *b,
                            const struct endpoint *e)
 {
     *b = (struct binding){.api = a, .endpoint = e};
     if (e->call) {
         b->direct = around("SELECT (", e->call, ")::text" GIVEN);
-        b->once = around("SELECT once($5, $6, $q$", e->call,
-                         "$q$, $1::int, $2::jsonb, $3, $4)");
+        b->once = around("SELECT coalesce(once_begin($1::int, $5, $6),"
+                         " once_end($1::int, $5, (",
+                         e->call, ")::text, NULL))" GIVEN);
     }
     if (e->call && (e->flags & ENDPOINT_CRITICAL))
         b->approved =

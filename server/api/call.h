@@ -94,6 +94,10 @@ void call_run(struct call *c);
  * client named an Idempotency-Key. Its JSON is the answer. */
 void call_write(struct call *c, const char *direct, const char *once,
                 const char *body);
+/* The same for a write of the endpoint's own: `expr` over $1... (at most 12,
+ * each with its cast) is the JSON. `values` are copied. */
+void call_do(struct call *c, const char *expr, int n,
+             const char *const *values);
 void call_answer(struct call *c, struct str json);
 /* Any one statement, in the caller's name; `values` are copied. */
 void call_ask(struct call *c, const char *sql, int n, const char *const *values,

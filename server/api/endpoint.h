@@ -49,6 +49,7 @@ enum endpoint_flag {
     ENDPOINT_CRITICAL = 1 << 2,  /* the password again, or a second person */
     ENDPOINT_STREAM = 1 << 3,    /* server-sent events, without end */
     ENDPOINT_CONFIRMED = 1 << 4, /* the same, for what is one's own */
+    ENDPOINT_ONCE = 1 << 5,      /* `serve` ends in call_do */
 };
 
 enum { ENDPOINT_PATH_FIELDS = 2 };
@@ -64,6 +65,7 @@ struct endpoint {
     const struct field *fields;
     const char *sql, *call, *list; /* list: the member, "accounts" */
     void (*serve)(struct call *c);
+    const char *shown;  /* member of the answer that is shown once */
     int status;         /* of success; 0: 200. 204 has no body */
     const char *answer; /* schema of the answer (components.json), or NULL; of
                            an item, for lists */

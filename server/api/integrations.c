@@ -16,25 +16,9 @@ struct put {
     bool fresh;
 };
 
-static void take_json(void *arg, const PGresult *res, int row)
-{
-    struct call *c = arg;
-
-    c->found = arena_str(http_arena(c->r), column_str(res, row, 0));
-}
-
-static void done(void *arg, const struct pg_outcome *o)
-{
-    struct call *c = arg;
-
-    if (o->err < 0)
-        call_failed(c, o->err, o);
-    else
-        call_answer(c, c->found);
-}
-
-/* The body without what is secret in it: `password` becomes null. */
-static const char *open_part(struct call *c)
+/* The body without what is secret in it: `password` becomes null. This is what
+ * is stored, and what a request that is sent again is compared by. */
+static struct str open_part(struct call *c)
 {
     struct buf b = {0};
 
@@ -54,7 +38,7 @@ static const char *open_part(struct call *c)
     buf_z(&b, b.n ? "}" : "{}");
     struct str text = arena_str(http_arena(c->r), buf_view(&b));
     buf_done(&b);
-    return text.p;
+    return text;
 }
 
 static void store(struct put *p)
@@ -70,16 +54,16 @@ static void store(struct put *p)
         return;
     snprintf(tenant, sizeof tenant, "%d", c->tenant_id);
     snprintf(id, sizeof id, "%" PRId64, p->id);
-    call_ask(c,
-             "SELECT integration_put($1::int, $2::jsonb, $3::bigint,"
-             " $4::boolean, $5::int, $6::bytea, $7, $8::bytea, $9::bytea)",
-             9,
-             (const char *const[]){
-                 tenant, open_part(c), id, p->fresh ? "true" : "false",
-                 password.n ? t.key_no : NULL, t.s.secret,
-                 password.n ? t.s.master : NULL, t.s.tenant_key,
-                 password.n ? t.s.check : NULL},
-             take_json, done, c);
+    c->body_text = open_part(c);
+    call_do(c,
+            "integration_put($1::int, $2::jsonb, $3::bigint, $4::boolean,"
+            " $5::int, $6::bytea, $7, $8::bytea, $9::bytea)",
+            9,
+            (const char *const[]){
+                tenant, c->body_text.p, id, p->fresh ? "true" : "false",
+                password.n ? t.key_no : NULL, t.s.secret,
+                password.n ? t.s.master : NULL, t.s.tenant_key,
+                password.n ? t.s.check : NULL});
     sealed_free(&t.s);
 }
 
@@ -187,10 +171,10 @@ const struct endpoint integration_endpoints[] = {
      .sql = "SELECT integration_json(i) FROM integration i"
             " WHERE i.tenant_id = $1::int AND i.integration_id = $2::int",
      .answer = "integration"},
-    {"POST", "/api/v1/integrations", RIGHT_INTEGRATIONS, 0, "integration_add",
-     "Connects a network server's MQTT broker.", add_fields,
+    {"POST", "/api/v1/integrations", RIGHT_INTEGRATIONS, ENDPOINT_ONCE,
+     "integration_add", "Connects a network server's MQTT broker.", add_fields,
      .serve = integration_add, .status = 201, .answer = "integration"},
-    {"PATCH", "/api/v1/integrations/{id}", RIGHT_INTEGRATIONS, 0,
+    {"PATCH", "/api/v1/integrations/{id}", RIGHT_INTEGRATIONS, ENDPOINT_ONCE,
      "integration_change", "Changes it; servers follow by themselves.",
      change_fields, .serve = integration_change, .answer = "integration"},
     {"DELETE", "/api/v1/integrations/{id}", RIGHT_INTEGRATIONS, 0,

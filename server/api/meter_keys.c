@@ -2,7 +2,7 @@
  * meter_keys.c - keys of a tenant's meters: added and imported (a result per
  * row), listed without what they are, shown one by one.
  *   keys_serve -> (rows checked) -> looked: which are there already; ids for
- *   the others -> sealed here -> put, all or none
+ *   the others -> sealed here -> put, all or none, with the answer
  */
 #include "server/api/secret.h"
 #include "server/base/hex.h"
@@ -141,47 +141,7 @@ static void put_results(struct import *m, struct buf *b)
     buf_z(b, "]}");
 }
 
-static void forget(struct import *m)
-{
-    sodium_memzero(m->rows, sizeof *m->rows * (size_t)m->n);
-}
-
-static void answer(struct import *m)
-{
-    struct call *c = m->call;
-    const struct key_row *row = m->rows;
-    struct buf *b = &c->api->scratch;
-    char field[FIELD_NAME];
-
-    buf_clear(b);
-    if (!m->one) {
-        put_results(m, b);
-    } else if (row->refused) {
-        const char *fault = fault_of(row->error, field);
-        http_problem(c->r, 422, field, "%s.", fault);
-        forget(m);
-        return;
-    } else {
-        buf_printf(b, "{\"key_id\":%lld,\"added\":%s}",
-                   (long long)row->k.key_id, row->known ? "false" : "true");
-    }
-    call_answer(c, buf_view(b));
-    forget(m);
-}
-
 /* ---- storing ---- */
-
-static void stored(void *arg, const struct pg_outcome *o)
-{
-    struct import *m = arg;
-
-    if (o->err < 0) {
-        forget(m);
-        call_failed(m->call, o->err, o);
-    } else {
-        answer(m);
-    }
-}
 
 static void put_selector(struct buf *b, const struct meter_key *k)
 {
@@ -218,7 +178,8 @@ static bool seal_rows(struct import *m, struct buf *b, struct sealed_text *t)
     return true;
 }
 
-static void store(struct import *m)
+/* What is new goes into the database, and `answer` to the client. */
+static void store(struct import *m, struct str answer)
 {
     struct call *c = m->call;
     struct sealed_text t = {0};
@@ -226,18 +187,41 @@ static void store(struct import *m)
     char tenant[16];
 
     snprintf(tenant, sizeof tenant, "%d", c->tenant_id);
-    if (!seal_rows(m, &b, &t))
-        forget(m);
-    else
-        call_ask(c,
-                 "SELECT meter_keys_put($1::int, $2::jsonb, $3::int, $4,"
-                 " $5::bytea, $6::bytea)",
-                 6,
-                 (const char *const[]){tenant, (char *)b.p, t.key_no,
-                                       t.s.master, t.s.tenant_key, t.s.check},
-                 NULL, stored, m);
+    if (seal_rows(m, &b, &t))
+        call_do(c,
+                "(SELECT $7::text FROM meter_keys_put($1::int, $2::jsonb,"
+                " $3::int, $4, $5::bytea, $6::bytea))",
+                7,
+                (const char *const[]){tenant, (char *)b.p, t.key_no, t.s.master,
+                                      t.s.tenant_key, t.s.check, answer.p});
     sealed_free(&t.s);
     buf_done(&b);
+}
+
+static void finish(struct import *m)
+{
+    struct call *c = m->call;
+    const struct key_row *row = m->rows;
+    struct buf *b = &c->api->scratch;
+    char field[FIELD_NAME];
+
+    buf_clear(b);
+    if (!m->one) {
+        put_results(m, b);
+    } else if (!row->refused) {
+        buf_printf(b, "{\"key_id\":%lld,\"added\":%s}",
+                   (long long)row->k.key_id, row->known ? "false" : "true");
+    }
+    struct str json = arena_str(http_arena(c->r), buf_view(b));
+    if (m->one && row->refused) {
+        const char *fault = fault_of(row->error, field);
+        http_problem(c->r, 422, field, "%s.", fault);
+    } else if (m->added > 0 && !m->dry_run) {
+        store(m, json);
+    } else {
+        call_do(c, "$1::text", 1, &json.p);
+    }
+    sodium_memzero(m->rows, sizeof *m->rows * (size_t)m->n);
 }
 
 /* ---- what is there ---- */
@@ -275,7 +259,7 @@ static void looked(void *arg, const struct pg_outcome *o)
     struct import *m = arg;
 
     if (o->err < 0) {
-        forget(m);
+        sodium_memzero(m->rows, sizeof *m->rows * (size_t)m->n);
         call_failed(m->call, o->err, o);
         return;
     }
@@ -289,10 +273,7 @@ static void looked(void *arg, const struct pg_outcome *o)
             }
         m->added += !row->refused && !row->known;
     }
-    if (m->added > 0 && !m->dry_run)
-        store(m);
-    else
-        answer(m);
+    finish(m);
 }
 
 static void look(struct import *m)
@@ -437,12 +418,12 @@ const struct endpoint meter_key_endpoints[] = {
             " AND ($3::text IS NULL OR true)"
             " ORDER BY k.key_id LIMIT $4::int",
      .answer = "meter_key"},
-    {"POST", "/api/v1/meter-keys", RIGHT_KEYS, 0, "meter_key_add",
+    {"POST", "/api/v1/meter-keys", RIGHT_KEYS, ENDPOINT_ONCE, "meter_key_add",
      "Adds a key; the very same again is no error.", add_fields,
      .serve = key_add, .status = 201, .answer = "meter_key_added"},
-    {"POST", "/api/v1/meter-keys/import", RIGHT_KEYS, 0, "meter_keys_import",
-     "Adds many keys, with a result for each row.", import_fields,
-     .serve = keys_import, .answer = "meters_imported"},
+    {"POST", "/api/v1/meter-keys/import", RIGHT_KEYS, ENDPOINT_ONCE,
+     "meter_keys_import", "Adds many keys, with a result for each row.",
+     import_fields, .serve = keys_import, .answer = "meters_imported"},
     {"DELETE", "/api/v1/meter-keys/{id}", RIGHT_KEYS, 0, "meter_key_remove",
      "Removes a key; what it is is forgotten.", id_fields,
      .call = "meter_key_take($1, $3::bigint)", .status = 204},

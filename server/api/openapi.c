@@ -79,6 +79,7 @@ static void put_parameter(struct buf *b, const struct field *f)
 
 static void put_parameters(struct buf *b, const struct endpoint *e)
 {
+    bool once = e->call || e->flags & ENDPOINT_ONCE;
     const char *comma = "";
 
     buf_z(b, ",\"parameters\":[");
@@ -94,12 +95,12 @@ static void put_parameters(struct buf *b, const struct endpoint *e)
                    "%s{\"$ref\":\"#/components/parameters/limit\"},"
                    "{\"$ref\":\"#/components/parameters/after\"}",
                    comma);
-    else if (e->call)
+    else if (once)
         buf_printf(b, "%s{\"$ref\":\"#/components/parameters/idempotency\"}",
                    comma);
     if (field_find(e, IN_BODY, STR("revision")))
         buf_printf(b, "%s{\"$ref\":\"#/components/parameters/if_match\"}",
-                   e->call ? "," : comma);
+                   once ? "," : comma);
     buf_u8(b, ']');
 }
 

@@ -84,12 +84,62 @@ static const char *fingerprint(struct call *c)
     return hex ? hex_encode(h.b, sizeof h.b, hex) : NULL;
 }
 
+/* The client's Idempotency-Key, or an empty one; false after a refusal. */
+static bool once_key(struct call *c, struct str *ret)
+{
+    *ret = http_header(c->r, "Idempotency-Key");
+    if (ret->n <= 200)
+        return true;
+    http_problem(c->r, 400, "Idempotency-Key", "At most 200 bytes.");
+    return false;
+}
+
+void call_do(struct call *c, const char *expr, int n, const char *const *values)
+{
+    const struct pg_actor actor = call_actor(c);
+    const char *shown = c->endpoint->shown;
+    char tenant[16];
+    struct str key, sql;
+    struct pg_call call = {.tenant_id = c->tenant_id,
+                           .actor = &actor,
+                           .write = true,
+                           .n = n,
+                           .row = one_row,
+                           .done = one_done,
+                           .arg = c};
+
+    if (!once_key(c, &key))
+        return;
+    for (int i = 0; i < n; i++)
+        call.values[i] = values[i];
+    if (key.n) {
+        snprintf(tenant, sizeof tenant, "%d", c->tenant_id);
+        call.values[call.n++] = tenant;
+        call.values[call.n++] = key.p;
+        call.values[call.n++] = fingerprint(c);
+        call.values[call.n++] = shown;
+        sql = arena_printf(http_arena(c->r),
+                           "SELECT coalesce(once_begin($%d::int, $%d, $%d),"
+                           " once_end($%d::int, $%d, (%s)::text, $%d::text))",
+                           n + 1, n + 2, n + 3, n + 1, n + 2, expr, n + 4);
+    } else {
+        sql = arena_printf(http_arena(c->r), "SELECT (%s)::text", expr);
+    }
+    call.sql = sql.p;
+    int r = sql.p ? pg_call(c->api->deps.pool, &call) : ERR_FULL;
+    if (r < 0)
+        call_failed(c, r, NULL);
+}
+
 void call_write(struct call *c, const char *direct, const char *once,
                 const char *body)
 {
     const struct pg_actor actor = call_actor(c);
-    struct str key = http_header(c->r, "Idempotency-Key");
+    struct str key;
     char tenant[16];
+
+    if (!once_key(c, &key))
+        return;
     struct pg_call call = {.tenant_id = c->tenant_id,
                            .actor = &actor,
                            .write = true,
@@ -101,10 +151,6 @@ void call_write(struct call *c, const char *direct, const char *once,
                            .done = one_done,
                            .arg = c};
 
-    if (key.n > 200) {
-        http_problem(c->r, 400, "Idempotency-Key", "At most 200 bytes.");
-        return;
-    }
     snprintf(tenant, sizeof tenant, "%d", c->tenant_id);
     int r = pg_call(c->api->deps.pool, &call);
     if (r < 0)

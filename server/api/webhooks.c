@@ -1,7 +1,7 @@
 /*
  * webhooks.c - where a tenant wants what becomes new posted to, and what became
  * of each delivery (server/deliver sends).
- *   add -> (webhook_next) numbered -> seal -> (webhook_add) added
+ *   add -> (webhook_next) numbered -> seal -> (webhook_add)
  */
 #include "server/api/secret.h"
 #include "server/deliver/signature.h"
@@ -14,16 +14,6 @@ static void row_found(void *arg, const PGresult *res, int row)
     struct call *c = arg;
 
     c->found = arena_str(http_arena(c->r), column_str(res, row, 0));
-}
-
-static void added(void *arg, const struct pg_outcome *o)
-{
-    struct call *c = arg;
-
-    if (o->err < 0)
-        call_failed(c, o->err, o);
-    else
-        call_answer(c, c->found);
 }
 
 static void numbered(void *arg, const struct pg_outcome *o)
@@ -45,15 +35,14 @@ static void numbered(void *arg, const struct pg_outcome *o)
                      &sealed))
         return;
     snprintf(tenant, sizeof tenant, "%d", c->tenant_id);
-    call_ask(c,
-             "SELECT webhook_add($1::int, $2::jsonb, $3::int, $4, $5::int,"
-             " $6::bytea, $7, $8::bytea, $9::bytea)",
-             9,
-             (const char *const[]){tenant, c->body_text.p, id.p, shown,
-                                   sealed.key_no, sealed.s.secret,
-                                   sealed.s.master, sealed.s.tenant_key,
-                                   sealed.s.check},
-             row_found, added, c);
+    call_do(c,
+            "webhook_add($1::int, $2::jsonb, $3::int, $4, $5::int,"
+            " $6::bytea, $7, $8::bytea, $9::bytea)",
+            9,
+            (const char *const[]){tenant, c->body_text.p, id.p, shown,
+                                  sealed.key_no, sealed.s.secret,
+                                  sealed.s.master, sealed.s.tenant_key,
+                                  sealed.s.check});
     sealed_free(&sealed.s);
     sodium_memzero(bytes, sizeof bytes);
     sodium_memzero(shown, sizeof shown);
@@ -113,9 +102,10 @@ const struct endpoint webhook_endpoints[] = {
      .sql = "SELECT webhook_json(w) FROM webhook w"
             " WHERE w.tenant_id = $1::int AND w.webhook_id = $2::int",
      .answer = "webhook"},
-    {"POST", "/api/v1/webhooks", RIGHT_INTEGRATIONS, 0, "webhook_add",
-     "A new webhook, from now on; its secret is shown once.", webhook_add,
-     .serve = add, .status = 201, .answer = "webhook_added"},
+    {"POST", "/api/v1/webhooks", RIGHT_INTEGRATIONS, ENDPOINT_ONCE,
+     "webhook_add", "A new webhook, from now on; its secret is shown once.",
+     webhook_add, .serve = add, .shown = "secret", .status = 201,
+     .answer = "webhook_added"},
     {"PATCH", "/api/v1/webhooks/{id}", RIGHT_INTEGRATIONS, 0, "webhook_change",
      "Another URL, other kinds; on or off.", webhook_change,
      .call = "webhook_change($1, $2, $3::int)", .answer = "webhook"},

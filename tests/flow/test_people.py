@@ -7,6 +7,7 @@ import re
 import psycopg2
 import pytest
 from harness import GOOD, Person, invite, signed_in
+from harness.api import operations
 
 
 @pytest.fixture
@@ -145,6 +146,57 @@ def test_a_post_sent_again_is_done_once(site, demo):
     assert now[0]["rights"] == ["view", "export"]
     assert admin.call("PUT", "/api/v1/roles/clerk", {"rights": ["users"]},
                       **{"Idempotency-Key": "k1"})[0] == 422
+
+
+# Posts that make nothing that a second one would make again: they sign in or
+# out, show something, or decide what can be decided once.
+WITHOUT_KEY = {"login", "session_switch", "session_confirm", "password_change",
+               "totp_begin", "totp_confirm", "totp_remove", "signup",
+               "approval_approve", "approval_reject", "meter_key_reveal"}
+
+
+def test_every_post_that_makes_something_takes_an_idempotency_key(site, demo):
+    posts = {o.name: "Idempotency-Key" in o.names("header")
+             for o in operations(site.headend) if o.method == "POST"}
+    assert {n for n, takes in posts.items() if not takes} == WITHOUT_KEY & set(
+        posts)
+
+
+def test_what_is_shown_once_is_not_kept_for_a_post_sent_again(site):
+    site.headend.cli("keys", "init")
+    site.tenant("demo")
+    site.start()
+    admin = signed_in(site, "anna@example.org")
+    for path, body, shown in (
+            ("accounts", {"email": "b@example.org", "role": "viewer"},
+             "password"),
+            ("api-keys", {"name": "x", "rights": ["view"]}, "key"),
+            ("webhooks", {"url": "https://a.example/", "enabled": False},
+             "secret"),
+            ("integrations", {"name": "i", "kind": "tts", "enabled": False,
+                              "url": "mqtt://x.invalid",
+                              "password": "hunter2"}, None),
+            ("meter-keys", {"key": "0f" * 16, "address": "1"}, None)):
+        post = ("POST", f"/api/v1/{path}", body)
+        status, first = admin.call(*post, **{"Idempotency-Key": path})
+        assert status == 201, first
+        again = admin.call(*post, **{"Idempotency-Key": path})
+        assert again == (201, {**first, **({shown: None} if shown else {})})
+        assert shown is None or first[shown]
+        assert admin.call(*post, **{"Idempotency-Key": "x" * 201})[0] == 400
+        many = [v for v in admin.call("GET", f"/api/v1/{path}")[1].values()
+                if isinstance(v, list)][0]
+        # Anna herself, and the key that "tenant add" printed, are there too.
+        assert len(many) == (2 if path in ("accounts", "api-keys") else 1)
+        if shown:
+            kept = site.sql("SELECT count(*) FROM idempotency WHERE answer "
+                            "LIKE %s", (f"%{first[shown]}%",))
+            assert kept == [(0,)], path
+    person = admin.call("GET", "/api/v1/accounts")[1]["accounts"][1]
+    reset = ("POST", f"/api/v1/accounts/{person['account_id']}/reset", None)
+    first = admin.call(*reset, **{"Idempotency-Key": "r"})
+    assert first[0] == 200 and first[1]["password"]
+    assert admin.call(*reset, **{"Idempotency-Key": "r"})[1]["password"] is None
 
 
 @pytest.mark.parametrize("body,field", [
