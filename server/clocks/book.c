@@ -64,6 +64,18 @@ const struct book_entry *book_get(const struct clock_book *b, int32_t tenant,
     return r ? &r->entry : NULL;
 }
 
+bool book_old_news(const struct book_entry *e, int64_t heard_us,
+                   int64_t clock_us)
+{
+    enum { MINUTE_US = 60 * US_PER_S, ROUGHLY_US = 3 * US_PER_S };
+
+    if (!e || !e->calm || clock_us == TIME_NONE ||
+        heard_us - e->model.last_us >= MINUTE_US)
+        return false;
+    int64_t off = clock_us - heard_us - e->model.offset_us;
+    return off > -ROUGHLY_US && off < ROUGHLY_US;
+}
+
 void book_count(const struct clock_book *b, int64_t now_us,
                 struct book_counts *ret)
 {

@@ -12,6 +12,7 @@ struct clock_book; /* opaque */
 struct book_entry {
     struct clock_model model;
     int64_t accepted_us, interval_us;
+    bool calm; /* when it was last looked at: right, and nothing under way */
 };
 
 struct clock_book *book_new(void);
@@ -22,6 +23,10 @@ void book_put(struct clock_book *b, int32_t tenant, int32_t meter,
 /* NULL: nothing is known. Valid until the next put. `b` may be NULL. */
 const struct book_entry *book_get(const struct clock_book *b, int32_t tenant,
                                   int32_t meter);
+/* A sample that would teach nothing: less than a minute after the last one of
+ * a calm clock, and it shows what was expected. `e` may be NULL. */
+bool book_old_news(const struct book_entry *e, int64_t heard_us,
+                   int64_t clock_us);
 /* Clocks by state, at our time `now_us`. */
 struct book_counts {
     int64_t by_state[CLOCK_UNTRUSTED + 1];

@@ -224,3 +224,11 @@ void clock_judge(struct clock_row *row, const struct clock_contact *c,
     act(row, c, &q, ret);
     ask_ts003(row, &q, ret);
 }
+
+bool clock_calm(const struct clock_row *row, const struct clock_outcome *o)
+{
+    return o->state == CLOCK_SYNCED && o->decision.reason &&
+           o->decision.verdict == CORRECTION_NONE &&
+           (!row->open_id || o->settled != SETTLED_NOT) &&
+           row->model.odd_count == 0 && row->model.sent_us == TIME_NONE;
+}

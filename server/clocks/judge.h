@@ -60,3 +60,5 @@ struct clock_outcome {
 /* Changes *row to what is to be kept. */
 void clock_judge(struct clock_row *row, const struct clock_contact *c,
                  int64_t now_us, bool ours_unsure, struct clock_outcome *ret);
+/* Nothing is to be done about this clock, and nothing is under way. */
+bool clock_calm(const struct clock_row *row, const struct clock_outcome *o);

@@ -27,8 +27,7 @@ struct visit {
     char topic[COPY_MAX], payload[COPY_MAX];
     struct visit *next; /* of the round's orders */
     struct clock_outcome outcome;
-    int64_t accepted_us, interval_us;
-    struct clock_model model;
+    struct book_entry kept; /* accepted_us 0: not read yet */
     UT_hash_handle hh;
 };
 
@@ -283,9 +282,9 @@ static void on_read_row(void *arg, const PGresult *res, int row)
     HASH_FIND(hh, k->round, &key, sizeof key, v);
     if (v) {
         clock_judge(r, &v->c, clock_utc(k->o.clock), unsure(k), &v->outcome);
-        v->model = r->model;
-        v->accepted_us = r->policy.accepted_us;
-        v->interval_us = r->policy.interval_us;
+        v->kept = (struct book_entry){r->model, r->policy.accepted_us,
+                                      r->policy.interval_us,
+                                      clock_calm(r, &v->outcome)};
         put_row(&k->rows, r, &v->outcome);
     }
     free(r);
@@ -356,8 +355,7 @@ static void on_written_row(void *arg, const PGresult *res, int row)
     HASH_FIND(hh, k->round, &key, sizeof key, v);
     if (!v)
         return;
-    struct book_entry e = {v->model, v->accepted_us, v->interval_us};
-    book_put(k->o.book, v->c.tenant_id, v->c.meter_id, &e);
+    book_put(k->o.book, v->c.tenant_id, v->c.meter_id, &v->kept);
     count(k, &v->outcome);
     send_order(k, v, number(res, row, 2, 0));
     if (!PQgetisnull(res, row, 3))
@@ -409,7 +407,7 @@ static void on_read(void *arg, const struct pg_outcome *o)
         return;
     }
     HASH_ITER (hh, k->round, v, next) {
-        if (v->accepted_us)
+        if (v->kept.accepted_us)
             continue;
         HASH_DEL(k->round, v); /* a meter that is gone */
         free(v);
@@ -440,7 +438,7 @@ static void round_start(struct keeper *k)
         if (n == ROUND_MOST)
             break;
         HASH_DEL(k->waiting, v);
-        v->accepted_us = 0;
+        v->kept.accepted_us = 0;
         HASH_ADD(hh, k->round, key, sizeof v->key, v);
         buf_printf(&tenants, "%s%d", n ? "," : "{", v->c.tenant_id);
         buf_printf(&meters, "%s%d", n++ ? "," : "{", v->c.meter_id);

@@ -6,6 +6,7 @@
 #include "codecs/mbus_format.h"
 #include "codecs/ts003.h"
 #include "server/base/hex.h"
+#include "server/clocks/request.h"
 #include "server/pipeline/capture.h"
 #include <stdio.h>
 
@@ -393,6 +394,18 @@ struct clock_contact stage_contact(const struct stage_item *it)
         .distrusted = it->distrusted};
 }
 
+/* Does the contact say no more about the meter's clock than the one before? A
+ * meter that dials in may have to be told something, too. */
+static bool clock_is_old_news(const struct stage_item *it)
+{
+    struct clock_contact c = stage_contact(it);
+    struct clock_request q = request_read(&c);
+    bool asks = q.asks || q.package || q.period;
+
+    return it->is_uplink && !asks && !it->distrusted &&
+           book_old_news(it->meter.clock, c.heard_us, c.clock_us);
+}
+
 static void decode(struct stage_item *it, struct arena *keep,
                    struct arena *scratch, struct decoded *d,
                    struct captured *captured, bool *stranger)
@@ -476,7 +489,10 @@ void stage_decode(struct stage_item *it, struct arena *keep,
         row.counter = d.sequence;
     if (row.fate == FATE_STORED) {
         row.extras = captured.extras;
-        row.clock_us = captured.clock_us;
+        if (clock_is_old_news(it))
+            it->clock_us = TIME_NONE;
+        else
+            row.clock_us = captured.clock_us;
         row.may_be_refused = it->unlocked.key_id && d.security_counter >= 0;
     }
     store_batch_frame(batch, &row);

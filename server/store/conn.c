@@ -157,7 +157,7 @@ struct pg_conn *pg_conn_new(uv_loop_t *loop, const struct pg_conn_options *o,
     c->setup = mem_strdup(o->setup);
     c->connect_s = o->connect_s;
     c->events = *events;
-    c->backoff = (struct backoff){.first_ms = 100, .most_ms = 3000};
+    c->backoff = (struct backoff){.first_ms = 100, .most_ms = 1000};
     c->retry = ticker_new(loop, open_start, c);
     open_start(c);
     return c;
