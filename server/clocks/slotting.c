@@ -12,9 +12,6 @@
 
 #include <stdlib.h>
 
-/* Above this the busiest minute is too busy. */
-static const double uneven = 1.2;
-
 enum {
     GATEWAYS = 256,       /* told apart in a plan; more share a place */
     SESSION_MS = 20000,   /* a meter that dials in, at a modem pool's cost */
@@ -57,8 +54,7 @@ static void plan(struct slotting *s)
     for (uint32_t i = 0; i < s->n; i++)
         if (s->meters[i].slot == SLOT_NONE)
             slot_assign(p, &s->meters[i]);
-    if (slot_unevenness(p) > uneven)
-        slot_rebalance(p, s->meters, s->n, uneven);
+    slot_rebalance(p, s->meters, s->n, slot_most, 0);
     for (uint32_t i = 0; i < s->n; i++)
         put(s, i);
     slot_plan_free(p);
