@@ -4,8 +4,9 @@
  */
 #pragma once
 
-#include "ingest/greeting.h"
+#include "server/tls/greeting.h"
 #include "ingest/heo_session.h"
+#include "ingest/ingest.h"
 
 struct conns; /* opaque */
 

@@ -7,12 +7,12 @@
  */
 #include "ingest/tcp.h"
 #include "ingest/admit.h"
-#include "ingest/certificate.h"
 #include "ingest/conn.h"
 #include "server/base/err.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/loop/loop.h"
+#include "server/tls/certificate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -283,9 +283,10 @@ static void listener_add(struct tcp *t, const struct integration *i)
     if (is_secure(l->url))
         l->certificate = certificate_new(
             t->loop,
-            &(struct tls_files){i->cert_file ? i->cert_file : t->o.tcp_tls_cert,
-                                i->key_file ? i->key_file : t->o.tcp_tls_key,
-                                i->ca_file ? i->ca_file : t->o.tcp_tls_ca},
+            &(struct tls_files){
+                .cert = i->cert_file ? i->cert_file : t->o.tcp_tls_cert,
+                .key = i->key_file ? i->key_file : t->o.tcp_tls_key,
+                .ca = i->ca_file ? i->ca_file : t->o.tcp_tls_ca},
             on_certificate, l);
     l->host = (struct heo_host){
         .o = &t->o,

@@ -25,8 +25,10 @@ room(codecs/script SOURCES wire.c host.c script.c mapping_read.c mapping.c vecto
 room(codecs/host SOURCES engine.c scripts.c sandbox.c USES base script
   NEEDS PkgConfig::jsc PkgConfig::seccomp)
 include(codecs/host/embed.cmake)
-room(server/http SOURCES http.c request.c peer.c lines.c https.c target.c USES base loop
-  NEEDS PkgConfig::mhd PkgConfig::gnutls)
+room(server/tls SOURCES client.c tls.c certificate.c proxy.c greeting.c USES base loop
+  NEEDS PkgConfig::ssl PkgConfig::crypto PkgConfig::sodium)
+room(server/http SOURCES http.c request.c peer.c lines.c secure.c tunnel.c target.c
+  USES base loop tls NEEDS PkgConfig::mhd)
 room(timesvc SOURCES zone.c interval.c evidence.c reconcile.c policy.c
           cron.c slots.c sntp.c USES base schema NEEDS PkgConfig::glib)
 room(server/store
@@ -37,9 +39,9 @@ include(migrations/embed.cmake)
 room(ingest
   SOURCES segment.c reader.c journal_dir.c journal.c ledger.c admit.c quota.c directory.c
           uplink.c chirpstack.c tts.c link.c slot.c mqtt.c
-          downlink.c replies.c heo_session.c tls.c certificate.c proxy.c greeting.c socket.c
+          downlink.c replies.c heo_session.c socket.c
           conn.c conns.c tcp.c ingest.c
-  USES base loop schema vault NEEDS PkgConfig::ssl PkgConfig::crypto)
+  USES base loop tls schema vault)
 room(ingest/bridge SOURCES bridge.c broker.c gate.c USES base loop ingest NEEDS ${PAHO_MQTT})
 room(server/clocks SOURCES model_bytes.c book.c request.c judge.c keeper.c slotting.c own.c
   USES loop codecs timesvc schema store)

@@ -63,7 +63,7 @@ int server_open_oidc(struct server *v)
     return 0;
 }
 
-int server_open_http(struct server *v)
+static int listen_http(struct server *v)
 {
     const struct settings *s = v->s;
     struct http_options o = {.listen = s->http_listen,
@@ -71,7 +71,38 @@ int server_open_http(struct server *v)
                              .idle_s = (int)s->http_idle_s,
                              .body_max = 1 << 20,
                              .tls_cert = s->http_cert,
-                             .tls_key = s->http_key};
+                             .tls_key = s->http_key,
+                             .tls_ca = s->http_client_ca,
+                             .client_header = s->http_client_header};
+    int err = nets_parse(str_of(s->http_proxies), &o.proxies);
+
+    if (err < 0)
+        return cli_fail("http.trusted_proxies: write addresses or networks, as "
+                        "in 10.1.0.0/16, ::1");
+    if (!*s->http_cert != !*s->http_key)
+        return cli_fail("http.tls_cert and http.tls_key: set both, or none");
+    if (*s->http_client_ca && !*s->http_cert)
+        return cli_fail("http.client_ca: set http.tls_cert and http.tls_key "
+                        "too");
+    if (*s->http_client_header && o.proxies.n == 0)
+        return cli_fail("http.client_header: name the proxies that send it in "
+                        "http.trusted_proxies");
+    err = http_listen(&v->loop, &o, &v->http);
+    if (err == ERR_UNSUPPORTED)
+        return cli_fail("http.tls_cert, http.tls_key: see the log above");
+    if (err < 0)
+        return cli_fail("http.listen %s: %s (%s)", s->http_listen,
+                        err == ERR_FORMAT
+                            ? "write address:port, as in 127.0.0.1:8080 or "
+                              "[::1]:8080"
+                            : err_text(err),
+                        err_name(err));
+    return 0;
+}
+
+int server_open_http(struct server *v)
+{
+    const struct settings *s = v->s;
     struct api_deps deps = {.loop = &v->loop,
                             .pool = v->pool,
                             .clock = &clock_system,
@@ -88,22 +119,10 @@ int server_open_http(struct server *v)
                             .rate = s->http_rate,
                             .session_most_s = s->session_most_s,
                             .arg = v};
-    int err = nets_parse(str_of(s->http_proxies), &o.proxies);
-    if (err < 0)
-        return cli_fail("http.trusted_proxies: write addresses or networks, as "
-                        "in 10.1.0.0/16, ::1");
-    if (!*s->http_cert != !*s->http_key)
-        return cli_fail("http.tls_cert and http.tls_key: set both, or none");
-    err = http_listen(&v->loop, &o, &v->http);
-    if (err == ERR_UNSUPPORTED)
-        return cli_fail("http.tls_cert, http.tls_key: see the log above");
-    if (err < 0)
-        return cli_fail("http.listen %s: %s (%s)", s->http_listen,
-                        err == ERR_FORMAT
-                            ? "write address:port, as in 127.0.0.1:8080 or "
-                              "[::1]:8080"
-                            : err_text(err),
-                        err_name(err));
+    int err = listen_http(v);
+
+    if (err)
+        return err;
     deps.http = v->http;
     err = api_new(&deps, &v->api);
     return err < 0 ? cli_fail("API: %s", err_text(err)) : 0;
@@ -155,35 +174,84 @@ int server_open_clock(struct server *v)
                    : 0;
 }
 
+static struct pipeline *open_pipeline(struct server *v)
+{
+    const struct settings *s = v->s;
+    struct pipeline_options o = {s->database_url,
+                                 s->database_role,
+                                 (int)s->database_connect_s,
+                                 s->dedup_window_s,
+                                 (uint32_t)s->batch_frames,
+                                 (size_t)s->batch_bytes,
+                                 v->codec_ids,
+                                 &clock_system,
+                                 v->books,
+                                 server_on_counted,
+                                 server_on_stored,
+                                 v->clocks,
+                                 server_on_contact,
+                                 server_ours_unsure,
+                                 v};
+
+    return pipeline_new(&v->loop, v->journal, v->directory, &o);
+}
+
+static struct keeper *open_keeper(struct server *v)
+{
+    struct keeper_options o = {
+        v->pool,
+        v->clocks,
+        &clock_system,
+        {v, server_send_downlink, server_send_clock, server_send_slot},
+        server_ours_unsure,
+        server_on_clocks_loaded,
+        v};
+
+    return keeper_new(&v->loop, &o);
+}
+
+static struct strangers *open_strangers(struct server *v)
+{
+    const struct settings *s = v->s;
+    struct strangers_options o = {
+        s->database_url,   s->database_role, (int)s->database_connect_s,
+        s->dedup_window_s, v->codec_ids,     v->books,
+        v->pool,           v->directory,     v->pipeline};
+
+    return strangers_new(&v->loop, &o);
+}
+
+static struct deliver *open_deliver(struct server *v)
+{
+    const struct settings *s = v->s;
+    struct deliver_options o = {.loop = &v->loop,
+                                .pool = v->pool,
+                                .vault = v->vault,
+                                .keys_wanted = server_on_changed,
+                                .arg = v,
+                                .timeout_s = s->webhook_timeout_s,
+                                .attempts = s->webhook_attempts,
+                                .pause_s = s->webhook_pause_s,
+                                .entries = s->webhook_entries,
+                                .allow_private = s->webhook_private,
+                                .ca_file = s->webhook_ca};
+
+    return deliver_new(&o);
+}
+
 void server_open_database(struct server *v)
 {
     const struct settings *s = v->s;
-
-    v->books = ledger_new();
-    v->clocks = book_new();
-    admit_keep_books(v->books);
     struct pg_options o = {s->database_url,
                            s->database_role,
                            (int)s->database_connections,
                            (int)s->database_connect_s,
                            API_DEADLINE_MS,
                            API_QUEUE};
-    struct pipeline_options po = {s->database_url,
-                                  s->database_role,
-                                  (int)s->database_connect_s,
-                                  s->dedup_window_s,
-                                  (uint32_t)s->batch_frames,
-                                  (size_t)s->batch_bytes,
-                                  v->codec_ids,
-                                  &clock_system,
-                                  v->books,
-                                  server_on_counted,
-                                  server_on_stored,
-                                  v->clocks,
-                                  server_on_contact,
-                                  server_ours_unsure,
-                                  v};
 
+    v->books = ledger_new();
+    v->clocks = book_new();
+    admit_keep_books(v->books);
     v->directory = directory_new();
     v->scripts = scripts_new(
         &(struct scripts_options){.program = s->codecs_host,
@@ -191,37 +259,13 @@ void server_open_database(struct server *v)
                                   .wall_ms = (int)s->codecs_wall_ms});
     pg_pool_new(&v->loop, &o, &v->pool);
     v->slotting = slotting_new(v->pool);
-    v->keeper = keeper_new(&v->loop, &(struct keeper_options){
-                                         v->pool,
-                                         v->clocks,
-                                         &clock_system,
-                                         {v, server_send_downlink,
-                                          server_send_clock, server_send_slot},
-                                         server_ours_unsure,
-                                         server_on_clocks_loaded,
-                                         v});
-    v->pipeline = pipeline_new(&v->loop, v->journal, v->directory, &po);
+    v->keeper = open_keeper(v);
+    v->pipeline = open_pipeline(v);
     v->progress = progress_new(&v->loop, v->journal, v->pipeline, v->books);
-    v->strangers = strangers_new(
-        &v->loop,
-        &(struct strangers_options){s->database_url, s->database_role,
-                                    (int)s->database_connect_s,
-                                    s->dedup_window_s, v->codec_ids, v->books,
-                                    v->pool, v->directory, v->pipeline});
+    v->strangers = open_strangers(v);
     v->feed = feed_new(&v->loop, v->pool, v->directory, v->vault,
                        s->keys_master_file, v->scripts, server_on_loaded, v);
-    v->deliver = deliver_new(
-        &(struct deliver_options){.loop = &v->loop,
-                                  .pool = v->pool,
-                                  .vault = v->vault,
-                                  .keys_wanted = server_on_changed,
-                                  .arg = v,
-                                  .timeout_s = s->webhook_timeout_s,
-                                  .attempts = s->webhook_attempts,
-                                  .pause_s = s->webhook_pause_s,
-                                  .entries = s->webhook_entries,
-                                  .allow_private = s->webhook_private,
-                                  .ca_file = s->webhook_ca});
+    v->deliver = open_deliver(v);
     v->watch =
         store_watch_new(&v->loop, s->database_url, s->database_role,
                         (int)s->database_connect_s, server_on_changed, v);

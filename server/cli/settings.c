@@ -44,6 +44,16 @@ const struct conf_option settings_options[] = {
      " reads it and the key anew. Empty: plain HTTP."},
     {"http.tls_key", CONF_TEXT, FIELD(http_key), NULL, "", 0, 1000, NULL,
      "Its private key (PEM, not encrypted)."},
+    {"http.client_ca", CONF_TEXT, FIELD(http_client_ca), NULL, "", 0, 1000,
+     NULL,
+     "Machines may show a certificate of this authority (PEM) and be known by"
+     " it (headend api-key add --certificate). SIGHUP reads it anew. Empty:"
+     " none is asked for."},
+    {"http.client_header", CONF_TEXT, FIELD(http_client_header), NULL, "", 0,
+     100, NULL,
+     "Header in which the trusted proxies tell of the client's certificate that"
+     " they have verified, as in Client-Cert (RFC 9440), PEM or SHA-256. They"
+     " must take it off what their clients send. Empty: none."},
     {"http.trusted_proxies", CONF_TEXT, FIELD(http_proxies), NULL, "", 0, 1000,
      NULL,
      "Reverse proxies: addresses or networks (10.1.0.0/16, ::1) whose"

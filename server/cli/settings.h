@@ -12,7 +12,8 @@ struct settings {
     char *database_url, *database_admin_url, *database_role;
     int64_t database_connections, database_connect_s;
     char *http_listen;
-    char *http_cert, *http_key, *http_proxies;
+    char *http_cert, *http_key, *http_client_ca, *http_client_header;
+    char *http_proxies;
     int64_t http_connections, http_idle_s, http_rate;
     char *tcp_listen, *tcp_tls_listen, *tcp_tls_cert, *tcp_tls_key, *tcp_tls_ca,
         *tcp_proxies;

@@ -8,12 +8,13 @@
 #include "server/base/err.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
-#include "server/http/https.h"
 #include "server/http/lines.h"
 #include "server/http/request.h"
+#include "server/http/secure.h"
 #include "server/loop/loop.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@
 static const size_t header_pool = 32 * 1024; /* bytes per connection */
 /* Connections that libmicrohttpd accepts before those that were cut are gone.
  */
-enum { SPARE = 64 };
+enum { SPARE = 64, FLUSH_MS = 1000 };
 
 struct http {
     struct MHD_Daemon *daemon; /* NULL once stopped */
@@ -31,7 +32,8 @@ struct http {
     struct ticker *grace, *expire;
     struct lines *lines;
     struct nets proxies;
-    bool tls;
+    char *client_header;
+    struct secure *secure; /* NULL: plain HTTP */
     struct route *routes, **routes_end;
     struct http_request *requests; /* that a connection still holds */
     int64_t body_max;
@@ -118,13 +120,42 @@ const struct nets *http_proxies(const struct http *h)
 
 bool http_is_tls(const struct http *h)
 {
-    return h->tls;
+    return h->secure != NULL;
+}
+
+const char *http_client_header(const struct http *h)
+{
+    return h->client_header;
+}
+
+static int fd_of(struct MHD_Connection *c)
+{
+    return MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)
+        ->connect_fd;
+}
+
+const struct tls_client *http_tls_client(const struct http *h,
+                                         struct MHD_Connection *c)
+{
+    static const struct tls_client nobody;
+
+    return h->secure ? secure_client(h->secure, fd_of(c)) : &nobody;
+}
+
+void http_reset(struct http *h, struct MHD_Connection *c)
+{
+    const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+
+    if (h->secure)
+        secure_break(h->secure, fd_of(c));
+    else if (connect(fd_of(c), &nowhere, sizeof nowhere) < 0)
+        log_debug("reset failed", "err=%s", uv_err_name(-errno));
 }
 
 void http_reload(struct http *h)
 {
-    if (h->tls)
-        https_reload(h->loop);
+    if (h->secure)
+        secure_reload(h->secure);
 }
 
 static void on_expire(void *arg)
@@ -238,67 +269,91 @@ static int open_listener(const char *listen_at, int *ret, int *port)
     return 0;
 }
 
-/* On failure the listener is closed. */
+/* libmicrohttpd accepts by itself on `fd`; -1: it is given what secure.c has
+ * made ready. */
 static int start_daemon(struct http *h, const struct http_options *o, int fd)
 {
     unsigned flags =
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
-    struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)HTTPS_PRIORITIES},
-        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(intptr_t)https_choose},
-        {MHD_OPTION_END, 0, NULL}};
+    struct MHD_OptionItem listen[] = {{MHD_OPTION_LISTEN_SOCKET, fd, NULL},
+                                      {MHD_OPTION_END, 0, NULL}};
 
-    if (h->tls)
-        flags |= MHD_USE_TLS;
-    else
-        tls[0] = tls[2];
-
+    if (fd < 0) {
+        flags |= MHD_USE_NO_LISTEN_SOCKET;
+        listen[0] = listen[1];
+    }
     h->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_step, h, MHD_OPTION_EXTERNAL_LOGGER, on_log, h,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+        MHD_OPTION_ARRAY, listen, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)o->connections + SPARE, MHD_OPTION_NOTIFY_CONNECTION,
-        lines_notify, h->lines, MHD_OPTION_ARRAY, tls,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)o->idle_s,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, header_pool,
+        lines_notify, h->lines, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)o->idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, header_pool,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, on_target,
         h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_END);
-    if (h->daemon)
-        return 0;
-    close(fd);
-    return UV_ENOMEM;
+    return h->daemon ? 0 : UV_ENOMEM;
+}
+
+static void on_ready(void *arg, int fd, const struct sockaddr *from)
+{
+    struct http *h = arg;
+    socklen_t n = from->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                              : sizeof(struct sockaddr_in);
+
+    if (!h->daemon)
+        close(fd);
+    else if (MHD_add_connection(h->daemon, fd, from, n) == MHD_YES)
+        http_wake(h);
+}
+
+/* `fd` is taken over, whatever comes of it. */
+static int start_secure(struct http *h, const struct http_options *o, int fd)
+{
+    const struct secure_options so = {.loop = h->loop,
+                                      .cert = o->tls_cert,
+                                      .key = o->tls_key,
+                                      .ca = o->tls_ca,
+                                      .most = o->connections,
+                                      .idle_us = o->idle_s * US_PER_S,
+                                      .ready = on_ready,
+                                      .arg = h};
+
+    return secure_new(&so, fd, &h->secure);
+}
+
+static void free_parts(struct http *h)
+{
+    secure_free(h->secure);
+    lines_free(h->lines);
+    free(h->client_header);
+    free(h);
 }
 
 int http_listen(uv_loop_t *loop, const struct http_options *o,
                 struct http **ret)
 {
     struct http *h = mem_alloc(sizeof *h);
-    const union MHD_DaemonInfo *info;
+    bool tls = o->tls_cert && *o->tls_cert;
     int fd = -1, r;
 
     h->loop = loop;
     h->body_max = o->body_max;
     h->routes_end = &h->routes;
     h->proxies = o->proxies;
-    h->tls = o->tls_cert && *o->tls_cert;
+    h->client_header = mem_strdup(o->client_header ? o->client_header : "");
     h->lines = lines_new(&clock_system, o->connections, o->idle_s * US_PER_S);
-    if (h->tls && https_open(o->tls_cert, o->tls_key) < 0)
-        r = ERR_UNSUPPORTED;
-    else
-        r = open_listener(o->listen, &fd, &h->port);
+    r = open_listener(o->listen, &fd, &h->port);
+    if (r == 0 && tls)
+        r = start_secure(h, o, fd);
     if (r == 0)
-        r = start_daemon(h, o, fd);
+        r = start_daemon(h, o, tls ? -1 : fd);
     if (r < 0) {
-        lines_free(h->lines);
-        free(h);
+        free_parts(h);
         return r;
     }
-    info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-    r = uv_poll_init(loop, &h->poll, info->epoll_fd);
-    if (r < 0) {
-        MHD_stop_daemon(h->daemon);
-        free(h);
-        return r;
-    }
+    r = uv_poll_init(
+        loop, &h->poll,
+        MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd);
+    assert(r == 0); /* a new descriptor */
     h->poll.data = h;
     uv_poll_start(&h->poll, UV_READABLE, on_poll);
     h->timer = ticker_new(loop, turn, h);
@@ -323,11 +378,21 @@ void http_route(struct http *h, const char *method, const char *pattern,
     h->routes_end = &route->next;
 }
 
+static void on_secure_stopped(void *arg)
+{
+    struct http *h = arg;
+
+    h->stopped(h->stopped_arg);
+}
+
 static void on_poll_closed(uv_handle_t *handle)
 {
     struct http *h = handle->data;
 
-    h->stopped(h->stopped_arg);
+    if (h->secure)
+        secure_stop(h->secure, FLUSH_MS, on_secure_stopped, h);
+    else
+        h->stopped(h->stopped_arg);
 }
 
 /* Ends every connection. libmicrohttpd must not be stopped while one sleeps,
@@ -360,8 +425,10 @@ static void on_grace_over(void *arg)
 void http_stop(struct http *h, uint64_t grace_ms, void (*done)(void *),
                void *arg)
 {
-    int fd = MHD_quiesce_daemon(h->daemon);
+    int fd = h->secure ? -1 : MHD_quiesce_daemon(h->daemon);
 
+    if (h->secure)
+        secure_quiet(h->secure);
     if (fd >= 0)
         close(fd);
     h->stopping = true;
@@ -382,8 +449,5 @@ void http_free(struct http *h)
         free(h->routes);
         h->routes = next;
     }
-    lines_free(h->lines);
-    if (h->tls)
-        https_close();
-    free(h);
+    free_parts(h);
 }

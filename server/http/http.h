@@ -9,6 +9,7 @@
 #include "server/base/buf.h"
 #include "server/base/clock.h"
 #include "server/base/nets.h"
+#include "server/tls/client.h"
 #include <uv.h>
 
 struct http;         /* the server, opaque */
@@ -20,7 +21,10 @@ struct http_options {
     int idle_s;         /* silence, or a request's arrival, before it is cut */
     int64_t body_max;   /* bytes of a request body; above: 413 */
     const char *tls_cert, *tls_key; /* PEM files; NULL or "": plain HTTP */
-    struct nets proxies;            /* whose X-Forwarded-* are believed */
+    const char *tls_ca;  /* clients may show a certificate of it; NULL or "" */
+    struct nets proxies; /* whose X-Forwarded-* are believed */
+    const char *client_header; /* in which they tell of the certificate that
+                                  their client has shown; NULL or "": none */
 };
 
 /* Runs once when the whole request is there. Must answer now, or later by any
@@ -32,7 +36,7 @@ typedef void http_handler_fn(struct http_request *r, void *arg);
 int http_listen(uv_loop_t *loop, const struct http_options *o,
                 struct http **ret);
 int http_port(const struct http *h);
-/* Certificate and key are read anew; what cannot be used is logged. */
+/* Certificate, key and CA are read anew; what cannot be used is logged. */
 void http_reload(struct http *h);
 /* pattern: "/api/v1/meters/{id}/readings"; {x} matches one segment. A path
  * that matches with another method answers 405 with Allow, none 404. HEAD is
@@ -59,6 +63,9 @@ struct str http_body(struct http_request *r);
 struct str http_peer(struct http_request *r); /* "127.0.0.1:40112"; port 0
                                                  behind a proxy */
 bool http_secure(struct http_request *r);     /* came by HTTPS */
+/* The client's certificate, verified: shown here and of tls_ca, or told by a
+ * trusted proxy. sha256 is "" where there is none. */
+void http_client(struct http_request *r, struct tls_client *ret);
 
 /* Before a reply; at most 16, copied. Every reply says no-store, nosniff, no
  * frames, no referrer, and a policy under which a browser runs and loads

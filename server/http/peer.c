@@ -3,6 +3,7 @@
  * proxy, whom it says it speaks for. Of X-Forwarded-For each proxy in turn has
  * added at the end, so it is read from there, and the first that no proxy of
  * ours is, is the client: what stands before that anybody may have made up.
+ * The certificate of a client comes the same two ways.
  */
 #include "server/http/request.h"
 
@@ -119,4 +120,19 @@ bool http_secure(struct http_request *r)
         return false;
     list = collected(r, "X-Forwarded-Proto");
     return str_is(last_of(&list), "https");
+}
+
+void http_client(struct http_request *r, struct tls_client *ret)
+{
+    struct str told = {0};
+
+    *ret = (struct tls_client){0};
+    if (!r->connection)
+        return;
+    if (!by_proxy(r))
+        *ret = *http_tls_client(r->http, r->connection);
+    else if (*http_client_header(r->http))
+        told = collected(r, http_client_header(r->http));
+    if (told.n && tls_client_told(told, ret) < 0)
+        *ret = (struct tls_client){0};
 }

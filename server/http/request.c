@@ -7,14 +7,12 @@
  */
 #include "server/http/request.h"
 #include "server/base/err.h"
-#include "server/base/log.h"
 #include "server/base/mem.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <sys/socket.h>
 
 /* What a handler may keep per request beside its own limits. */
 static const size_t arena_limit = 8 * 1024 * 1024;
@@ -222,23 +220,11 @@ enum MHD_Result request_step(struct http_request *r, const char *method,
     return MHD_YES;
 }
 
-/* Resets the connection: even an HTTP/1.0 client, for whom the end of the
- * connection is the end of the body, sees that the body is not whole. */
-static void reset(struct http_request *r)
-{
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
-        r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
-
-    if (info && connect(info->connect_fd, &nowhere, sizeof nowhere) < 0)
-        log_debug("reset failed", "err=%s", uv_err_name(-errno));
-}
-
 void request_abandon(struct http_request *r)
 {
     r->abandoned = true;
     if (r->stream)
-        reset(r);
+        http_reset(r->http, r->connection);
     resume(r);
 }
 
@@ -421,7 +407,7 @@ static ssize_t on_read(void *arg, uint64_t at, char *out, size_t max)
         if (s->ended && s->ok)
             return MHD_CONTENT_READER_END_OF_STREAM;
         if (s->ended || r->abandoned) {
-            reset(r);
+            http_reset(r->http, r->connection);
             return MHD_CONTENT_READER_END_WITH_ERROR;
         }
         suspend(r);

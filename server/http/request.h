@@ -71,3 +71,9 @@ const struct route *http_routes(const struct http *h);
 void http_count_handled(struct http_request *r, int change);
 const struct nets *http_proxies(const struct http *h);
 bool http_is_tls(const struct http *h);
+const char *http_client_header(const struct http *h);
+const struct tls_client *http_tls_client(const struct http *h,
+                                         struct MHD_Connection *c);
+/* So that even an HTTP/1.0 client, for whom the end of the connection is the
+ * end of the body, sees that the body is not whole. */
+void http_reset(struct http *h, struct MHD_Connection *c);

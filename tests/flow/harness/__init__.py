@@ -10,10 +10,10 @@ from .person import GOOD, Person, invite, signed_in
 from .postgres import Cluster
 from .receiver import Receiver, server_context
 from .site import Site, Tenant
-from .tools import free_port, stop_process, wait_equal, wait_until
+from .tools import free_port, many_files, stop_process, wait_equal, wait_until
 
 __all__ = ["Authority", "BUILD", "Broker", "Cluster", "GOLDEN",
            "GOLDEN_VALUES", "GOOD", "Headend", "HeoMeter", "Person", "ROOT",
            "Receiver", "Site", "Tenant", "Uplink", "free_port", "invite",
-           "server_context", "signed_in", "stop_process", "wait_equal",
+           "many_files", "server_context", "signed_in", "stop_process", "wait_equal",
            "wait_until"]

@@ -21,17 +21,18 @@ class Authority:
         subprocess.run(["openssl", *map(str, args)], check=True,
                        capture_output=True, timeout=30)
 
-    def issue(self, cert, key, name="localhost"):
-        """Writes a new certificate for that host, and its key."""
+    def issue(self, cert, key, name="localhost", days=2, rsa=False):
+        """Writes a new certificate for that host or machine, and its key."""
         request = self.dir / "request.pem"
         extensions = self.dir / "extensions"
         extensions.write_text(f"subjectAltName=DNS:{name},IP:127.0.0.1\n")
-        self._openssl("req", "-new", "-newkey", "ec", "-pkeyopt",
-                      "ec_paramgen_curve:P-256", "-nodes", "-subj",
+        kind = ["rsa:2048"] if rsa else ["ec", "-pkeyopt",
+                                         "ec_paramgen_curve:P-256"]
+        self._openssl("req", "-new", "-newkey", *kind, "-nodes", "-subj",
                       f"/CN={name}", "-keyout", key, "-out", request)
         self._openssl("x509", "-req", "-in", request, "-CA", self.cert,
-                      "-CAkey", self._key, "-set_serial", next(self._serial), "-days", "2",
-                      "-extfile", extensions, "-out", cert)
+                      "-CAkey", self._key, "-set_serial", next(self._serial), "-days",
+                      days, "-extfile", extensions, "-out", cert)
         return cert, key
 
     def client(self, cert=None, key=None):

@@ -1,6 +1,8 @@
 """Ports, waiting, and processes that end with us."""
 
+import contextlib
 import random
+import resource
 import socket
 import time
 
@@ -22,6 +24,17 @@ def free_port():
                 continue
         _given.add(port)
         return port
+
+
+@contextlib.contextmanager
+def many_files():
+    """As many descriptors as the system lets this process have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def wait_until(condition, timeout=20, what=None):

@@ -2,7 +2,7 @@
  * The header of a load balancer. Claims: no crash; a header never grows when
  * bytes follow it, and no part of it is a whole one; the peer is text.
  */
-#include "ingest/proxy.h"
+#include "server/tls/proxy.h"
 #include "server/base/err.h"
 
 #include <assert.h>

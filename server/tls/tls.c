@@ -3,7 +3,7 @@
  * reads from the slice that the caller has at hand and writes to one buffer,
  * so that nothing is kept between calls but OpenSSL's own state.
  */
-#include "ingest/tls.h"
+#include "server/tls/tls.h"
 #include "server/base/err.h"
 #include "server/base/mem.h"
 
@@ -108,8 +108,9 @@ static int load(SSL_CTX *x, const struct tls_files *f, char why[TLS_TEXT])
         return says(why, "client CA", f->ca);
     }
     SSL_CTX_set_client_CA_list(x, names);
-    SSL_CTX_set_verify(x, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
-                       NULL);
+    SSL_CTX_set_verify(
+        x, SSL_VERIFY_PEER | (f->may ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT),
+        NULL);
     return 0;
 }
 
@@ -250,6 +251,18 @@ void tls_say_end(struct tls *t)
     t->in = (struct str){0};
     SSL_shutdown(t->ssl);
     ERR_clear_error();
+}
+
+void tls_client(const struct tls *t, struct tls_client *ret)
+{
+    X509 *x = SSL_get0_peer_certificate(t->ssl);
+    unsigned char *der = NULL;
+    int n = x ? i2d_X509(x, &der) : 0;
+
+    *ret = (struct tls_client){0};
+    if (n > 0)
+        tls_client_der((struct str){(char *)der, (size_t)n}, ret);
+    OPENSSL_free(der);
 }
 
 struct buf *tls_out(struct tls *t)

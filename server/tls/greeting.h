@@ -6,8 +6,9 @@
  */
 #pragma once
 
-#include "ingest/ingest.h"
-#include "ingest/tls.h"
+#include "server/base/str.h"
+#include "server/tls/tls.h"
+#include <uv.h>
 
 struct greeter; /* opaque: all greetings of a process */
 struct greeting;

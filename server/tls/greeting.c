@@ -6,11 +6,11 @@
  *
  * While a step is on the pool, its TLS and its bytes are the pool's alone.
  */
-#include "ingest/greeting.h"
-#include "ingest/proxy.h"
+#include "server/tls/greeting.h"
 #include "server/base/err.h"
 #include "server/base/mem.h"
 #include "server/loop/loop.h"
+#include "server/tls/proxy.h"
 
 #include <stdlib.h>
 #include <utlist.h>

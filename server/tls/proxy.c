@@ -3,7 +3,7 @@
  * family and protocol, 14-15 length of what follows (network order): the
  * addresses, and fields (TLV) that we pass over.
  */
-#include "ingest/proxy.h"
+#include "server/tls/proxy.h"
 #include "server/base/err.h"
 
 #include <arpa/inet.h>

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "ingest/tls.h"
+#include "server/tls/tls.h"
 #include <uv.h>
 
 struct certificate; /* opaque */
@@ -16,6 +16,8 @@ struct certificate *certificate_new(uv_loop_t *loop, const struct tls_files *f,
 /* Reads the files, unless that is under way. Files that cannot be used are
  * logged (once, until they can); what was read before is kept. */
 void certificate_load(struct certificate *i);
+/* The same at once, before the loop runs. ERR_FORMAT: logged. */
+int certificate_load_now(struct certificate *i);
 /* NULL before files were read that can be used. */
 struct tls_context *certificate_context(const struct certificate *i);
 /* `settled` runs no more. NULL is fine. */

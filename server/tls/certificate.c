@@ -1,7 +1,7 @@
 /*
  * certificate.c - see certificate.h.
  */
-#include "ingest/certificate.h"
+#include "server/tls/certificate.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/loop/loop.h"
@@ -12,6 +12,7 @@
 struct certificate {
     uv_loop_t *loop;
     char *cert, *key, *ca;
+    bool may;
     struct tls_context *context;
     struct tls_context *found; /* the pool's, as why[] */
     char why[TLS_TEXT], reported[TLS_TEXT];
@@ -28,7 +29,8 @@ struct certificate *certificate_new(uv_loop_t *loop, const struct tls_files *f,
     i->loop = loop;
     i->cert = mem_strdup(f->cert);
     i->key = mem_strdup(f->key);
-    i->ca = mem_strdup(f->ca);
+    i->ca = mem_strdup(f->ca ? f->ca : "");
+    i->may = f->may;
     i->settled = settled;
     i->arg = arg;
     return i;
@@ -47,7 +49,7 @@ static int load(void *arg)
 {
     struct certificate *i = arg;
 
-    return tls_context_load(&(struct tls_files){i->cert, i->key, i->ca},
+    return tls_context_load(&(struct tls_files){i->cert, i->key, i->ca, i->may},
                             &i->found, i->why);
 }
 
@@ -65,9 +67,20 @@ static void refuse(struct certificate *i)
     if (strcmp(i->why, i->reported) == 0)
         return;
     log_error(i->context ? "certificate not renewed, the older one is used on"
-                         : "certificate cannot be used, will keep trying",
+                         : "certificate cannot be used",
               "reason=%s", i->why);
     memcpy(i->reported, i->why, sizeof i->reported);
+}
+
+int certificate_load_now(struct certificate *i)
+{
+    int err = load(i);
+
+    if (err == 0)
+        use(i);
+    else
+        refuse(i);
+    return err;
 }
 
 static void loaded(void *arg, int err)

@@ -1,5 +1,5 @@
 /* The PROXY protocol's header, as proxy-protocol.txt 2.2 draws it. */
-#include "ingest/proxy.h"
+#include "server/tls/proxy.h"
 #include "server/base/err.h"
 
 #include <setjmp.h>

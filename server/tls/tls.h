@@ -11,6 +11,7 @@
 #pragma once
 
 #include "server/base/buf.h"
+#include "server/tls/client.h"
 
 enum { TLS_TEXT = 256 };
 
@@ -19,6 +20,7 @@ struct tls_files {
     const char *key;  /* PEM, not encrypted */
     const char *ca;   /* clients must have a certificate of it; "" or NULL: none
                          is asked for */
+    bool may;         /* they may have one: who shows none is welcome, too */
 };
 
 struct tls_context; /* certificate and rules; counted, any thread */
@@ -44,6 +46,9 @@ int tls_write(struct tls *t, struct str plain);
 void tls_say_end(struct tls *t); /* close_notify */
 /* To be sent; the caller empties it. */
 struct buf *tls_out(struct tls *t);
+
+/* After the handshake: what the client has shown, and proven to be its own. */
+void tls_client(const struct tls *t, struct tls_client *ret);
 
 /* Why the last call failed. */
 const char *tls_why(const struct tls *t);
