@@ -38,3 +38,527 @@ BEGIN
     RETURN p_answer;
 END $$;
 DROP FUNCTION once(text, text, text, int, jsonb, text, text);
+
+-- ---- passports: what a maker says of one serial number ----
+
+CREATE TABLE passport (
+    tenant_id int NOT NULL REFERENCES tenant ON DELETE CASCADE,
+    passport_id int GENERATED ALWAYS AS IDENTITY,
+    model_id int NOT NULL,
+    serial text NOT NULL CHECK (length(serial) BETWEEN 1 AND 64),
+    dev_eui text CHECK (dev_eui ~ '^[0-9a-f]{16}$'),
+    join_eui text CHECK (join_eui ~ '^[0-9a-f]{16}$'),
+    module_model text CHECK (length(module_model) <= 100), -- of the radio module,
+    module_serial text CHECK (length(module_serial) <= 64), -- an asset of its own
+    made_on date,
+    parameters jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(parameters) = 'object'),
+    note text NOT NULL DEFAULT '' CHECK (length(note) <= 2000),
+    meter_id int,                       -- the meter that was registered by it
+    accepted jsonb,                     -- differences that somebody took upon him
+    created_at timestamptz NOT NULL DEFAULT now(),
+    revision bigint NOT NULL DEFAULT 1,
+    PRIMARY KEY (tenant_id, passport_id),
+    UNIQUE (tenant_id, model_id, serial),
+    UNIQUE (tenant_id, dev_eui),
+    UNIQUE (tenant_id, meter_id),
+    FOREIGN KEY (tenant_id, model_id) REFERENCES meter_model,
+    FOREIGN KEY (tenant_id, meter_id) REFERENCES meter
+);
+COMMENT ON COLUMN passport.parameters IS 'what the meter must report of itself, by name';
+CREATE INDEX passport_serial ON passport (tenant_id, serial);
+CALL protect('passport');
+GRANT SELECT ON passport TO headend_server;
+
+-- Keys that came with a passport are for its meter; until that is registered
+-- (meter_id is NULL) they are for nobody.
+ALTER TABLE meter_key ADD COLUMN passport_id int,
+    ADD FOREIGN KEY (tenant_id, passport_id) REFERENCES passport
+        ON DELETE SET NULL (passport_id);
+CREATE INDEX meter_key_passport ON meter_key (tenant_id, passport_id)
+    WHERE passport_id IS NOT NULL;
+
+-- ---- the trail of many rows at once ----
+
+-- As audit_row() for what one statement has inserted: one look at the chain's
+-- end, not one for each row.
+CREATE FUNCTION audit_inserted() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_temp AS $$
+DECLARE
+    e audit_entry;
+    whole jsonb;
+    prior bytea;
+BEGIN
+    e.at := clock_timestamp();
+    e.actor := coalesce(nullif(current_setting('headend.actor', true), ''),
+        'database ' || session_user);
+    e.address := coalesce(current_setting('headend.address', true), '');
+    e.action := TG_TABLE_NAME || '.add';
+    e.object := TG_TABLE_NAME;
+    FOR whole IN SELECT to_jsonb(f) FROM inserted f ORDER BY f.tenant_id LOOP
+        IF e.tenant_id IS DISTINCT FROM (whole ->> 'tenant_id')::int THEN
+            e.tenant_id := (whole ->> 'tenant_id')::int;
+            PERFORM pg_advisory_xact_lock(hashtext('headend audit'), e.tenant_id);
+            SELECT a.seq, a.hash INTO e.seq, prior FROM audit_entry a
+                WHERE a.tenant_id = e.tenant_id ORDER BY a.seq DESC LIMIT 1;
+            e.at := clock_timestamp();
+        END IF;
+        e.seq := coalesce(e.seq, 0) + 1;
+        e.object_id := coalesce(whole ->> TG_ARGV[0], '');
+        e.after := audit_view(whole);
+        e.hash := sha256(coalesce(prior, ''::bytea) || convert_to(audit_text(e), 'UTF8'));
+        prior := e.hash;
+        INSERT INTO audit_entry SELECT e.*;
+    END LOOP;
+    RETURN NULL;
+END $$;
+-- audited() for tables into which many rows come at once.
+CREATE PROCEDURE audited_many(t regclass, id_column text) LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE OR REPLACE TRIGGER audited AFTER UPDATE OR DELETE ON %s
+        FOR EACH ROW EXECUTE FUNCTION audit_row(%L)', t, id_column);
+    EXECUTE format('CREATE TRIGGER audited_many AFTER INSERT ON %s
+        REFERENCING NEW TABLE AS inserted
+        FOR EACH STATEMENT EXECUTE FUNCTION audit_inserted(%L)', t, id_column);
+END $$;
+CALL audited_many('meter', 'meter_id');
+CALL audited_many('meter_key', 'key_id');
+CALL audited_many('passport', 'passport_id');
+
+-- ---- meters: one or many ----
+
+-- passive: known, but neither read nor shown unless asked for; what it sends is
+-- kept all the same. It does not count against the quota.
+ALTER TABLE meter DROP CONSTRAINT meter_state_check,
+    ADD CONSTRAINT meter_state_check
+        CHECK (state IN ('registered', 'in_service', 'passive', 'removed')),
+    ADD COLUMN mbus jsonb;
+COMMENT ON COLUMN meter.mbus IS
+    'how a collector reaches it on its M-Bus: addressing_mode, primary_address ...';
+
+CREATE OR REPLACE FUNCTION meter_json(m meter) RETURNS json LANGUAGE sql STABLE AS $$
+    SELECT json_build_object('meter_id', m.meter_id, 'serial', m.serial,
+        'model', d.name, 'medium', d.medium, 'codec', d.codec, 'dev_eui', m.dev_eui,
+        'timezone', coalesce(m.timezone, t.timezone), 'state', m.state,
+        'name', m.name, 'note', m.note, 'verification_due', m.verification_due,
+        'mbus', m.mbus, 'passport_id', (SELECT p.passport_id FROM passport p
+            WHERE p.tenant_id = m.tenant_id AND p.meter_id = m.meter_id),
+        'revision', m.revision, 'created_at', m.created_at,
+        'metering_point', (SELECT json_build_object('metering_point_id',
+                p.metering_point_id, 'moid', p.moid, 'address', p.address, 'from', i.from_at)
+            FROM installation i JOIN metering_point p USING (tenant_id, metering_point_id)
+            WHERE i.tenant_id = m.tenant_id AND i.meter_id = m.meter_id
+              AND i.from_at <= now() AND (i.to_at IS NULL OR i.to_at > now())),
+        'last_frame_at', (SELECT c.received_at FROM capture c WHERE c.tenant_id = m.tenant_id
+            AND c.meter_id = m.meter_id ORDER BY c.time DESC LIMIT 1))
+    FROM meter_model d, tenant t
+    WHERE d.tenant_id = m.tenant_id AND d.model_id = m.model_id
+      AND t.tenant_id = m.tenant_id $$;
+
+-- How many more the tenant may have (NULL: any number), until the transaction
+-- ends. Registrations of one tenant stand in line here.
+CREATE FUNCTION meter_room(p_tenant int) RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('headend meter quota'), p_tenant);
+    RETURN (SELECT t.meter_quota - (SELECT count(*) FROM meter m
+            WHERE m.tenant_id = p_tenant AND m.state NOT IN ('removed', 'passive'))
+        FROM tenant t WHERE t.tenant_id = p_tenant);
+END $$;
+
+CREATE FUNCTION zone_known(p_zone text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN zone_check('timezone', p_zone) IS NOT NULL;
+EXCEPTION WHEN SQLSTATE 'HE422' THEN
+    RETURN false;
+END $$;
+CREATE FUNCTION date_known(p_date text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_date !~ '^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$'
+        THEN false ELSE right(p_date, 2)::int <= extract(day FROM
+            make_date(left(p_date, 4)::int, substr(p_date, 6, 2)::int, 1)
+            + interval '1 month - 1 day') END $$;
+CREATE FUNCTION eui_text(p_eui text) RETURNS text LANGUAGE sql IMMUTABLE AS
+$$ SELECT lower(regexp_replace(p_eui, '[ :-]', '', 'g')) $$;
+
+-- What is wrong with a row as it stands, {field, sentence}; NULL: nothing.
+CREATE FUNCTION meter_row_fault(r jsonb) RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE
+    WHEN jsonb_typeof(r) <> 'object' THEN ARRAY['', 'A meter is an object: serial, model ...']
+    WHEN r ? 'error' THEN ARRAY['', r ->> 'error']
+    WHEN odd.key IS NOT NULL AND odd.known
+        THEN ARRAY[odd.key, 'It must be a string or a number.']
+    WHEN odd.key IS NOT NULL THEN ARRAY[left(odd.key, 60), 'There is no such field of a meter.']
+    WHEN coalesce(r ->> 'serial', r ->> 'secondary_address', r ->> 'dev_eui') IS NULL
+        THEN ARRAY['serial', 'A meter needs a serial, or the DevEUI of a passport.']
+    WHEN length(r ->> 'serial') NOT BETWEEN 1 AND 64
+        THEN ARRAY['serial', 'A serial has 1 to 64 characters.']
+    WHEN eui_text(r ->> 'dev_eui') !~ '^[0-9a-f]{16}$'
+        THEN ARRAY['dev_eui', 'A DevEUI is 16 hex digits.']
+    WHEN length(r ->> 'name') > 200 THEN ARRAY['name', 'A name has at most 200 characters.']
+    WHEN length(r ->> 'note') > 2000 THEN ARRAY['note', 'A note has at most 2000 characters.']
+    WHEN NOT date_known(r ->> 'verification_due')
+        THEN ARRAY['verification_due', 'A date is written 2032-12-11.']
+    WHEN r ->> 'state' NOT IN ('registered', 'in_service', 'passive', 'removed')
+        THEN ARRAY['state', 'A new meter is registered, in_service or passive.']
+    WHEN r ->> 'secondary_address' !~ '^[0-9]{8}$'
+        THEN ARRAY['secondary_address', 'A secondary address has 8 digits.']
+    WHEN r ->> 'baud_rate' NOT IN ('300', '2400')
+        THEN ARRAY['baud_rate', 'The M-Bus is read at 300 or 2400 baud.']
+    WHEN lower(r ->> 'addressing_mode') NOT IN ('primary', 'secondary', 'esecondary')
+        THEN ARRAY['addressing_mode', 'It is one of primary, secondary, esecondary.']
+    WHEN lower(r ->> 'addressing_mode') = 'primary' AND NOT r ? 'primary_address'
+        THEN ARRAY['primary_address', 'It is needed where the addressing mode is primary.']
+    WHEN r ->> 'primary_address' !~ '^([0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|250)$'
+        THEN ARRAY['primary_address', 'It is 0 to 250: 251 to 255 are reserved or reach '
+            || 'every meter (EN 13757-2).']
+    WHEN length(r ->> 'enhanced_address') > 40
+        THEN ARRAY['enhanced_address', 'It has at most 40 characters.']
+    END
+    FROM (SELECT 1) one LEFT JOIN LATERAL (SELECT x.key, x.key = ANY ('{serial,model,dev_eui,timezone,
+            name,note,verification_due,state,secondary_address,baud_rate,addressing_mode,
+            primary_address,enhanced_address}'::text[]) AS known
+        FROM jsonb_each(CASE jsonb_typeof(r) WHEN 'object' THEN r ELSE '{}' END) x
+        WHERE x.key NOT IN ('line', 'error', 'despite_passport')
+          AND (jsonb_typeof(x.value) NOT IN ('string', 'number')
+            OR NOT x.key = ANY ('{serial,model,dev_eui,timezone,name,note,verification_due,
+            state,secondary_address,baud_rate,addressing_mode,primary_address,
+            enhanced_address}'::text[]))
+        LIMIT 1) odd ON true $$;
+
+CREATE FUNCTION difference(p_name text, p_passport text, p_other text, p_how text)
+RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_passport <> p_other THEN jsonb_build_array(jsonb_build_object(
+        'parameter', p_name, 'passport', p_passport, p_how, p_other)) ELSE '[]' END $$;
+CREATE FUNCTION differences_text(p_differences jsonb) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT string_agg(format('%s is %s, not %s', d ->> 'parameter', d ->> 'passport',
+        coalesce(d ->> 'given', d ->> 'reported')), '; ')
+    FROM jsonb_array_elements(p_differences) d $$;
+
+-- Registers meters, each row by itself; what became of each. What a row leaves
+-- out is taken from the passport of its serial number or DevEUI. p_model: of rows
+-- that name none. A meter that is there already stays as it is.
+CREATE FUNCTION meters_take(p_tenant int, p_rows jsonb, p_model text, p_dry boolean)
+RETURNS TABLE (n int, line int, serial text, result text, meter_id int, passport_id int,
+    status int, field text, detail text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+DECLARE
+    room int;
+    passports boolean := EXISTS (SELECT FROM passport p WHERE p.tenant_id = p_tenant);
+BEGIN
+    PERFORM in_scope(p_tenant);
+    room := meter_room(p_tenant);
+    RETURN QUERY
+    WITH given AS MATERIALIZED (
+        SELECT x.n::int AS n, jsonb_strip_nulls(x.r) AS r, meter_row_fault(
+            jsonb_strip_nulls(x.r)) AS fault,
+            coalesce(x.r ->> 'serial', x.r ->> 'secondary_address') AS serial,
+            eui_text(x.r ->> 'dev_eui') AS eui, coalesce(x.r ->> 'model', p_model) AS model,
+            x.r ->> 'timezone' AS zone
+        FROM jsonb_array_elements(p_rows) WITH ORDINALITY AS x(r, n)
+    ), zone AS MATERIALIZED (
+        SELECT z.zone, zone_known(z.zone) AS known FROM (SELECT DISTINCT g.zone FROM given g
+            WHERE g.zone IS NOT NULL) z
+    ), named AS MATERIALIZED ( -- its model and its passport
+        SELECT g.*, d.model_id AS given_model, p.*, coalesce(d.model_id, p.its_model) AS model_id,
+            coalesce(g.serial, p.its_serial) AS full_serial, coalesce(g.eui, p.its_eui) AS full_eui,
+            CASE WHEN p.its_id IS NULL THEN '[]' ELSE
+                difference('model', p.its_model_name, d.name, 'given')
+                || difference('serial', p.its_serial, g.serial, 'given')
+                || difference('dev_eui', p.its_eui, g.eui, 'given') END AS differs
+        FROM given g
+        LEFT JOIN meter_model d ON d.tenant_id = p_tenant AND d.name = g.model
+        LEFT JOIN LATERAL (SELECT p.passport_id AS its_id, p.model_id AS its_model,
+                p.serial AS its_serial, p.dev_eui AS its_eui, p.meter_id AS its_meter,
+                o.name AS its_model_name, p.dev_eui IS NOT DISTINCT FROM g.eui
+                    AND g.eui IS NOT NULL AS by_eui, count(*) OVER () AS many
+            FROM passport p JOIN meter_model o USING (tenant_id, model_id)
+            WHERE passports AND g.fault IS NULL AND p.tenant_id = p_tenant
+              AND (p.dev_eui = g.eui OR p.serial = g.serial AND (g.model IS NULL
+                OR d.model_id = p.model_id OR lower(d.maker) = lower(o.maker)))
+            ORDER BY p.dev_eui IS NOT DISTINCT FROM g.eui AND g.eui IS NOT NULL DESC,
+                p.model_id = d.model_id DESC NULLS LAST, p.passport_id LIMIT 1) p ON true
+    ), known AS MATERIALIZED ( -- what is wrong with it; the meter that is there
+        SELECT x.*, m.meter_id AS same_meter, m.dev_eui AS same_eui, e.meter_id AS eui_meter,
+            e.serial AS eui_serial, CASE
+            WHEN x.fault IS NOT NULL THEN '{422}'::text[] || x.fault
+            WHEN x.model IS NOT NULL AND x.given_model IS NULL THEN ARRAY['422', 'model',
+                format('There is no meter model "%s".', left(x.model, 60))]
+            WHEN x.model_id IS NULL AND x.serial IS NULL THEN ARRAY['422', 'serial',
+                'There is no passport with this DevEUI: say the serial and the model.']
+            WHEN x.model_id IS NULL THEN ARRAY['422', 'model',
+                'There is no passport with this serial: say the model.']
+            WHEN x.given_model IS NULL AND x.many > 1 AND NOT x.by_eui THEN ARRAY['422', 'model',
+                'Several passports have this serial: say the model.']
+            WHEN x.full_serial IS NULL THEN ARRAY['422', 'serial', 'A meter needs a serial.']
+            WHEN NOT z.known THEN ARRAY['422', 'timezone',
+                format('"%s" is no IANA time zone, such as Europe/Berlin.', left(x.zone, 60))]
+            END AS wrong
+        FROM named x
+        LEFT JOIN zone z ON z.zone = x.zone
+        LEFT JOIN meter m ON m.tenant_id = p_tenant AND m.model_id = x.model_id
+            AND m.serial = x.full_serial
+        LEFT JOIN meter e ON e.tenant_id = p_tenant AND e.dev_eui = x.full_eui
+    ), judged AS MATERIALIZED (
+        SELECT k.*, CASE
+            WHEN k.wrong IS NOT NULL THEN k.wrong
+            WHEN k.same_meter IS NOT NULL AND k.same_eui IS NOT DISTINCT FROM k.full_eui THEN NULL
+            WHEN k.eui_meter IS NOT NULL OR k.same_meter IS NOT NULL THEN ARRAY['409',
+                CASE WHEN k.eui_meter IS NOT NULL THEN 'dev_eui' ELSE 'serial' END,
+                format('It is that of meter %s (serial %s), which differs.',
+                    coalesce(k.eui_meter, k.same_meter), coalesce(k.eui_serial, k.full_serial))]
+            WHEN k.r ->> 'state' = 'removed' THEN ARRAY['422', 'state',
+                'It is removed: there is nothing to register.']
+            WHEN k.differs <> '[]' AND NOT coalesce((k.r -> 'despite_passport') = 'true', false)
+                THEN ARRAY['409', k.differs -> 0 ->> 'parameter', format('Its passport (%s) says '
+                    || 'otherwise: %s. With despite_passport it is registered all the same.',
+                    k.its_id, differences_text(k.differs))]
+            WHEN k.differs <> '[]' AND k.r ->> 'state' = 'in_service' THEN ARRAY['409', 'state',
+                'A meter that differs from its passport is not in service before somebody accepts '
+                || 'that.']
+            WHEN k.its_meter IS NOT NULL AND NOT coalesce((k.r -> 'despite_passport') = 'true',
+                    false)
+                THEN ARRAY['409', 'serial', format('Its passport (%s) is that of meter %s.',
+                    k.its_id, k.its_meter)]
+            END AS refused,
+            k.wrong IS NULL AND k.same_meter IS NOT NULL
+                AND k.same_eui IS NOT DISTINCT FROM k.full_eui AS there
+        FROM known k
+    ), rivals AS MATERIALIZED ( -- rows of this very file for the same meter: the first counts
+        SELECT j.n, min(j.n) OVER same AS first_serial,
+            first_value(j.full_eui) OVER same IS NOT DISTINCT FROM j.full_eui AS alike,
+            CASE WHEN j.full_eui IS NULL THEN j.n ELSE min(j.n) OVER (PARTITION BY j.full_eui) END
+                AS first_eui
+        FROM judged j WHERE j.refused IS NULL AND NOT j.there
+        WINDOW same AS (PARTITION BY j.model_id, j.full_serial ORDER BY j.n
+            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+    ), winners AS MATERIALIZED (
+        SELECT v.n, row_number() OVER (ORDER BY (j.r ->> 'state' = 'passive') IS TRUE, v.n) AS place,
+            (j.r ->> 'state' = 'passive') IS TRUE AS passive
+        FROM rivals v JOIN judged j USING (n) WHERE v.first_serial = v.n AND v.first_eui = v.n
+    ), fresh AS (
+        INSERT INTO meter (tenant_id, serial, model_id, dev_eui, timezone, name, note,
+            verification_due, state, mbus)
+        SELECT p_tenant, j.full_serial, j.model_id, j.full_eui, j.zone,
+            coalesce(j.r ->> 'name', ''), coalesce(j.r ->> 'note', ''),
+            (j.r ->> 'verification_due')::date, coalesce(j.r ->> 'state', 'registered'),
+            nullif(jsonb_strip_nulls(jsonb_build_object(
+                'secondary_address', j.r ->> 'secondary_address',
+                'baud_rate', (j.r ->> 'baud_rate')::int,
+                'addressing_mode', lower(j.r ->> 'addressing_mode'),
+                'primary_address', (j.r ->> 'primary_address')::int,
+                'enhanced_address', j.r ->> 'enhanced_address')), '{}')
+        FROM judged j JOIN winners w USING (n)
+        WHERE NOT p_dry AND (w.passive OR room IS NULL OR w.place <= room)
+        ORDER BY j.n
+        RETURNING meter_id, model_id, serial
+    ), linked AS (
+        UPDATE passport p SET meter_id = f.meter_id, accepted = NULL
+        FROM judged j JOIN winners w USING (n)
+        JOIN fresh f ON f.model_id = j.model_id AND f.serial = j.full_serial
+        WHERE p.tenant_id = p_tenant AND p.passport_id = j.its_id AND j.its_meter IS NULL
+        RETURNING p.passport_id, p.meter_id, j.differs
+    ), bound AS (
+        UPDATE meter_key k SET meter_id = l.meter_id FROM linked l
+        WHERE k.tenant_id = p_tenant AND k.passport_id = l.passport_id AND l.differs = '[]'
+          AND k.meter_id IS NULL AND k.removed_at IS NULL
+    )
+    SELECT j.n, (j.r ->> 'line')::int, coalesce(j.full_serial, j.r ->> 'serial'), CASE
+            WHEN j.there OR v.first_serial < v.n AND v.alike
+                AND (j.full_eui IS NULL OR v.first_eui = v.first_serial) THEN 'unchanged'
+            WHEN w.n IS NOT NULL AND (w.passive OR room IS NULL OR w.place <= room) THEN 'added'
+            ELSE 'refused' END,
+        CASE WHEN j.there THEN j.same_meter ELSE f.meter_id END,
+        CASE WHEN j.refused IS NULL AND NOT j.there AND j.its_meter IS NULL
+            THEN j.its_id END,
+        CASE WHEN j.refused IS NOT NULL THEN j.refused[1]::int ELSE 409 END,
+        CASE WHEN j.refused IS NOT NULL THEN nullif(j.refused[2], '')
+            WHEN w.n IS NOT NULL THEN NULL
+            WHEN v.first_serial < v.n THEN 'serial' ELSE 'dev_eui' END,
+        CASE WHEN j.refused IS NOT NULL THEN j.refused[3]
+            WHEN w.n IS NOT NULL THEN format('The tenant may have %s meters and has them.',
+                (SELECT t.meter_quota FROM tenant t WHERE t.tenant_id = p_tenant))
+            ELSE (SELECT format('%s (meter %s) has the same %s and differs.',
+                coalesce('Line ' || (o.r ->> 'line'), 'Row ' || o.n), o.full_serial,
+                CASE WHEN v.first_serial < v.n THEN 'serial' ELSE 'DevEUI' END)
+                FROM judged o WHERE o.n = least(v.first_serial, v.first_eui)) END
+    FROM judged j LEFT JOIN rivals v USING (n) LEFT JOIN winners w USING (n)
+    LEFT JOIN fresh f ON f.model_id = j.model_id AND f.serial = j.full_serial
+        AND j.refused IS NULL
+    ORDER BY j.n;
+END $$;
+
+-- One meter, or why not. The very same again is no error: added is false.
+CREATE OR REPLACE FUNCTION meter_register(p_tenant int, p_body jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    t record;
+BEGIN
+    SELECT * INTO t FROM meters_take(p_tenant, jsonb_build_array(p_body), NULL, false);
+    IF t.result = 'refused' THEN
+        PERFORM refuse(t.status, t.field, t.detail);
+    END IF;
+    RETURN (SELECT meter_json(m)::jsonb FROM meter m
+            WHERE m.tenant_id = p_tenant AND m.meter_id = t.meter_id)
+        || jsonb_build_object('added', t.result = 'added');
+END $$;
+
+-- Many at once: a result per row. dry_run leaves nothing behind.
+DROP FUNCTION meter_import(int, jsonb);
+CREATE FUNCTION meter_import(p_tenant int, p_rows jsonb, p_model text, p_dry boolean)
+RETURNS json LANGUAGE sql VOLATILE AS $$
+    SELECT json_build_object('dry_run', p_dry,
+        'added', count(*) FILTER (WHERE result = 'added'),
+        'unchanged', count(*) FILTER (WHERE result = 'unchanged'),
+        'refused', count(*) FILTER (WHERE result = 'refused'),
+        'results', coalesce(json_agg(json_strip_nulls(json_build_object('row', n, 'line', line,
+            'serial', serial, 'result', result,
+            'meter_id', CASE WHEN result <> 'refused' THEN meter_id END,
+            'passport_id', passport_id,
+            'field', CASE result WHEN 'refused' THEN field END,
+            'detail', CASE result WHEN 'refused' THEN detail END)) ORDER BY n), '[]'))
+    FROM meters_take(p_tenant, p_rows, p_model, p_dry) $$;
+DROP FUNCTION meter_quota_check(int);
+
+-- passive ones are shown only when asked for: by state, or with p_passive.
+DROP FUNCTION meter_search(int, text, text, text, text, text, int, bigint, int);
+CREATE FUNCTION meter_search(p_tenant int, p_serial text, p_text text, p_model text,
+    p_state text, p_medium text, p_group int, p_passive boolean, p_after bigint, p_limit int)
+RETURNS TABLE (item json, key bigint, key_text text) LANGUAGE sql STABLE AS $$
+    SELECT meter_json(m), m.meter_id::bigint, '' FROM meter m
+    WHERE m.tenant_id = p_tenant AND m.meter_id > coalesce(p_after, 0)
+      AND (p_serial IS NULL OR m.serial = p_serial)
+      AND (p_text IS NULL OR position(lower(p_text) IN lower(m.serial || ' ' || m.name || ' '
+          || coalesce(m.dev_eui, ''))) > 0)
+      AND (p_state IS NULL OR m.state = p_state)
+      AND (m.state <> 'passive' OR p_passive OR p_state = 'passive')
+      AND (p_model IS NULL AND p_medium IS NULL OR m.model_id IN (
+          SELECT d.model_id FROM meter_model d WHERE d.tenant_id = p_tenant
+          AND (p_model IS NULL OR d.name = p_model)
+          AND (p_medium IS NULL OR d.medium = p_medium)))
+      AND (p_group IS NULL OR m.meter_id IN (SELECT g.meter_id FROM meter_group_member g
+          WHERE g.tenant_id = p_tenant AND g.group_id = p_group))
+    ORDER BY m.meter_id LIMIT p_limit $$;
+
+-- ---- does a meter keep what its passport says? ----
+
+-- What a meter has told of itself beside its registers, the newest of each name.
+CREATE FUNCTION meter_reported(p_tenant int, p_meter int) RETURNS TABLE (name text, value text)
+LANGUAGE sql STABLE AS $$
+    SELECT DISTINCT ON (1) t.name, t.value
+    FROM (SELECT f.received_at, f.extras FROM frame f WHERE f.tenant_id = p_tenant
+            AND f.meter_id = p_meter AND f.extras IS NOT NULL
+          ORDER BY f.received_at DESC LIMIT 50) f
+        CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(f.extras)
+            WHEN 'array' THEN f.extras ELSE '[]' END) x
+        CROSS JOIN LATERAL (SELECT CASE WHEN x ->> 'quantity' = 'text'
+                THEN split_part(x ->> 'text', '=', 1) ELSE x ->> 'quantity' END AS name,
+            CASE WHEN x ->> 'quantity' = 'text'
+                THEN substr(x ->> 'text', position('=' IN x ->> 'text') + 1)
+                ELSE coalesce(x ->> 'text', x ->> 'value') END AS value) t
+    WHERE t.value IS NOT NULL
+    ORDER BY 1, f.received_at DESC $$;
+
+CREATE FUNCTION passport_differences(p passport, m meter) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT difference('model', o.name, d.name, 'given')
+        || difference('serial', p.serial, m.serial, 'given')
+        || difference('dev_eui', p.dev_eui, m.dev_eui, 'given')
+        || coalesce((SELECT jsonb_agg(jsonb_build_object('parameter', e.key, 'passport', e.value,
+                'reported', r.value) ORDER BY e.key)
+            FROM jsonb_each_text(p.parameters) e
+            JOIN meter_reported(m.tenant_id, m.meter_id) r ON r.name = e.key
+            WHERE r.value <> e.value AND p.parameters <> '{}'), '[]')
+    FROM meter_model o, meter_model d
+    WHERE o.tenant_id = p.tenant_id AND o.model_id = p.model_id
+      AND d.tenant_id = m.tenant_id AND d.model_id = m.model_id $$;
+
+-- state: none (no passport), conforms, differs, accepted (differs, and somebody
+-- took that upon him).
+CREATE FUNCTION meter_conformity(p_tenant int, p_meter int) RETURNS json
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    m meter;
+    p passport;
+    differs jsonb := '[]';
+BEGIN
+    SELECT * INTO m FROM meter WHERE tenant_id = p_tenant AND meter_id = p_meter;
+    IF NOT FOUND THEN
+        PERFORM refuse(404, NULL, 'There is nothing with this id.');
+    END IF;
+    SELECT * INTO p FROM passport WHERE tenant_id = p_tenant AND meter_id = p_meter;
+    IF FOUND THEN
+        differs := passport_differences(p, m);
+    END IF;
+    RETURN json_build_object('meter_id', p_meter, 'passport_id', p.passport_id,
+        'state', CASE WHEN p.passport_id IS NULL THEN 'none' WHEN differs = '[]' THEN 'conforms'
+            WHEN p.accepted -> 'differences' @> differs THEN 'accepted' ELSE 'differs' END,
+        'differences', differs, 'unreported', (SELECT coalesce(json_agg(k ORDER BY k), '[]')
+            FROM jsonb_object_keys(p.parameters) k WHERE k NOT IN (
+                SELECT r.name FROM meter_reported(p_tenant, p_meter) r)),
+        'accepted', p.accepted);
+END $$;
+
+-- Somebody takes the differences upon him: from then on the passport's keys are
+-- the meter's, and it may go into service.
+CREATE FUNCTION conformity_accept(p_tenant int, p_body jsonb, p_meter int) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    c json;
+BEGIN
+    PERFORM in_scope(p_tenant);
+    c := meter_conformity(p_tenant, p_meter);
+    IF c ->> 'state' <> 'differs' THEN
+        PERFORM refuse(409, NULL, format('There is nothing to accept: its conformity is "%s".',
+            c ->> 'state'));
+    END IF;
+    UPDATE passport SET accepted = jsonb_build_object('differences', c -> 'differences',
+            'reason', p_body ->> 'reason', 'by', current_setting('headend.actor', true),
+            'at', now()), revision = revision + 1
+        WHERE tenant_id = p_tenant AND meter_id = p_meter;
+    UPDATE meter_key SET meter_id = p_meter WHERE tenant_id = p_tenant AND meter_id IS NULL
+        AND removed_at IS NULL AND passport_id = (c ->> 'passport_id')::int;
+    PERFORM audit(p_tenant, 'conformity.accept', 'meter', p_meter::text, NULL,
+        jsonb_build_object('differences', c -> 'differences', 'reason', p_body ->> 'reason'));
+    RETURN meter_conformity(p_tenant, p_meter);
+END $$;
+
+CREATE OR REPLACE FUNCTION meter_change(p_tenant int, p_body jsonb, p_id int) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    m meter;
+    c json;
+BEGIN
+    PERFORM in_scope(p_tenant);
+    IF p_body ->> 'state' IN ('registered', 'in_service')
+        AND meter_room(p_tenant) <= 0 AND EXISTS (SELECT FROM meter WHERE tenant_id = p_tenant
+            AND meter_id = p_id AND state IN ('passive', 'removed')) THEN
+        PERFORM refuse(409, 'state', format('The tenant may have %s meters and has them.',
+            (SELECT meter_quota FROM tenant WHERE tenant_id = p_tenant)));
+    END IF;
+    SELECT * INTO m FROM meter WHERE tenant_id = p_tenant AND meter_id = p_id FOR UPDATE;
+    IF NOT FOUND THEN
+        PERFORM refuse(404, NULL, 'There is nothing with this id.');
+    END IF;
+    PERFORM revision_check(p_body, m.revision);
+    IF p_body ->> 'state' = 'in_service' AND m.state <> 'in_service' THEN
+        c := meter_conformity(p_tenant, p_id);
+        IF c ->> 'state' = 'differs' THEN
+            PERFORM refuse(409, 'state', format('It differs from its passport (%s): %s.',
+                c ->> 'passport_id', differences_text((c -> 'differences')::jsonb)));
+        END IF;
+    END IF;
+    IF p_body ? 'verification_due' AND NOT date_known(p_body ->> 'verification_due') THEN
+        PERFORM refuse(422, 'verification_due', 'A date is written 2032-12-11.');
+    END IF;
+    UPDATE meter SET name = coalesce(p_body ->> 'name', name),
+        note = coalesce(p_body ->> 'note', note),
+        state = coalesce(p_body ->> 'state', state),
+        timezone = CASE WHEN p_body ? 'timezone'
+            THEN zone_check('timezone', p_body ->> 'timezone') ELSE timezone END,
+        verification_due = CASE WHEN p_body ? 'verification_due'
+            THEN (p_body ->> 'verification_due')::date ELSE verification_due END
+        WHERE tenant_id = p_tenant AND meter_id = p_id RETURNING * INTO m;
+    RETURN meter_json(m);
+END $$;
+
+REVOKE ALL ON FUNCTION audit_inserted, meters_take, conformity_accept FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION meters_take, conformity_accept TO headend_server;

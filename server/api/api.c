@@ -98,6 +98,7 @@ int api_new(const struct api_deps *deps, struct api **ret)
     a->deps = *deps;
     a->gate = login_gate_new();
     a->limit = limit_new();
+    a->row = arena_new(4 << 20);
     for (const struct endpoint *const *l = endpoint_lists; *l; l++)
         for (const struct endpoint *e = *l; e->pattern; e++)
             a->n_bindings++;
@@ -120,6 +121,7 @@ void api_free(struct api *a)
         free(a->bindings[i].approved);
     }
     buf_done(&a->scratch);
+    arena_free(a->row);
     login_gate_free(a->gate);
     limit_free(a->limit);
     free(a->bindings);

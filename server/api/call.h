@@ -51,6 +51,7 @@ struct api {
     struct binding *bindings;
     int n_bindings;
     struct buf scratch; /* a row while it is written */
+    struct arena *row;  /* and while it is read */
     struct auth_slot slots[AUTH_SLOTS];
     struct login_gate *gate; /* login.c */
     struct limit *limit;
@@ -68,7 +69,7 @@ struct call {
     uint8_t hash[TOKEN_HASH];        /* of the token or the cookie */
     const char *values[CALL_VALUES]; /* path and query fields, in order */
     int n_values;
-    const struct json *body; /* NULL where the endpoint takes none */
+    const struct json *body; /* NULL where the endpoint takes none; CSV too */
     struct str body_text;
     struct str found; /* the one thing asked for, as JSON */
 };

@@ -50,6 +50,7 @@ enum endpoint_flag {
     ENDPOINT_STREAM = 1 << 3,    /* server-sent events, without end */
     ENDPOINT_CONFIRMED = 1 << 4, /* the same, for what is one's own */
     ENDPOINT_ONCE = 1 << 5,      /* `serve` ends in call_do */
+    ENDPOINT_CSV = 1 << 6, /* the body may be text/csv; `serve` reads it */
 };
 
 enum { ENDPOINT_PATH_FIELDS = 2 };
@@ -64,6 +65,7 @@ struct endpoint {
     const char *title; /* one sentence for people */
     const struct field *fields;
     const char *sql, *call, *list; /* list: the member, "accounts" */
+    const char *csv; /* of a list: the members that its CSV has, "a,b.c" */
     void (*serve)(struct call *c);
     const char *shown;  /* member of the answer that is shown once */
     int status;         /* of success; 0: 200. 204 has no body */

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 enum { BODY_DEPTH = 16, BODY_NODES = 200000, SHOWN = 40 };
 
@@ -149,6 +150,8 @@ static bool query_known(struct call *c)
     if (c->endpoint->list) {
         names[n++] = "limit";
         names[n++] = "after";
+        if (c->endpoint->csv)
+            names[n++] = "format";
     }
     names[n] = NULL;
     struct str odd = http_query_unknown(c->r, names);
@@ -234,6 +237,25 @@ static bool member_fits(struct call *c, const struct json *v)
                             : (struct str){0});
 }
 
+static bool is_csv(struct call *c)
+{
+    struct str type = http_header(c->r, "Content-Type");
+
+    return type.n >= 8 && strncasecmp(type.p, "text/csv", 8) == 0;
+}
+
+static bool take_csv(struct call *c, struct str text)
+{
+    if (text.n && memchr(text.p, 0, text.n)) {
+        http_problem(c->r, 400, NULL,
+                     "The file is not UTF-8 text: it has a byte 0. Save it as "
+                     "CSV UTF-8.");
+        return false;
+    }
+    c->body_text = arena_str(http_arena(c->r), text);
+    return etag_take(c, NULL);
+}
+
 static bool body_fits(struct call *c)
 {
     struct str text = http_body(c->r);
@@ -242,12 +264,17 @@ static bool body_fits(struct call *c)
 
     if (!has_body(c->endpoint))
         return etag_take(c, NULL);
+    if (c->endpoint->flags & ENDPOINT_CSV && is_csv(c))
+        return take_csv(c, text);
     int err =
         json_parse(http_arena(c->r), text.n ? text : STR("{}"),
                    (struct json_limits){BODY_DEPTH, BODY_NODES}, &body, &why);
     if (err < 0 || body->type != JSON_OBJECT) {
         http_problem(
-            c->r, 400, NULL, "The body must be a JSON object: %s%s.",
+            c->r, 400, NULL, "The body must be a JSON object%s: %s%s.",
+            c->endpoint->flags & ENDPOINT_CSV
+                ? ", or CSV with Content-Type: text/csv"
+                : "",
             why.text ? why.text : "it is another value",
             why.text
                 ? arena_printf(http_arena(c->r), " at byte %zu", why.offset).p

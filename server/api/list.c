@@ -70,6 +70,25 @@ static bool read_format(struct list *l)
     return true;
 }
 
+/* "a,b.c" of the endpoint as the line "a,c". */
+static struct str csv_head_of(struct call *c)
+{
+    const char *p = c->endpoint->csv;
+    struct buf b = {0};
+
+    for (size_t n; p && *p; p += n + (p[n] == ',')) {
+        n = strcspn(p, ",");
+        const char *dot = memchr(p, '.', n);
+        buf_str(&b, dot ? (struct str){dot + 1, (size_t)(p + n - dot) - 1}
+                        : (struct str){p, n});
+        buf_z(&b, p[n] ? "," : "\r\n");
+    }
+    struct str head =
+        b.n ? arena_str(http_arena(c->r), buf_view(&b)) : (struct str){0};
+    buf_done(&b);
+    return head;
+}
+
 struct list *list_new(struct call *c, const struct list_kind *kind)
 {
     struct list *l = arena_alloc(http_arena(c->r), sizeof *l);
@@ -77,7 +96,8 @@ struct list *list_new(struct call *c, const struct list_kind *kind)
 
     l->call = c;
     l->kind = kind;
-    if (kind->csv_head && !read_format(l))
+    l->csv_head = kind->csv_head ? str_of(kind->csv_head) : csv_head_of(c);
+    if (l->csv_head.n && !read_format(l))
         return NULL;
     if (!call_int(c, "limit", 1, l->csv ? INT32_MAX : LIST_MOST,
                   l->csv ? 0 : LIST_DEFAULT, &l->limit))
@@ -119,7 +139,7 @@ static void list_begin(struct list *l)
                       l->csv ? "text/csv; charset=utf-8; header=present"
                              : "application/json",
                       list_drained, list_closed, l);
-    http_stream_write(r, l->csv ? str_of(l->kind->csv_head) : l->head);
+    http_stream_write(r, l->csv ? l->csv_head : l->head);
 }
 
 void list_row(void *arg, const PGresult *res, int row)

@@ -19,7 +19,7 @@ struct list_key {
 struct list;
 
 struct list_kind {
-    const char *csv_head; /* NULL: there is no CSV of it */
+    const char *csv_head; /* NULL: the endpoint's `csv`, or there is none */
     /* Asks the store for at most `n` rows after l->key (if l->keyed), list_row
      * and list_done taking them. Clears l->last where fewer rows do not mean
      * the end. */
@@ -36,6 +36,7 @@ struct list {
     const struct list_kind *kind;
     void *filter;    /* the kind's own */
     struct str head; /* JSON up to and with the '[' */
+    struct str csv_head;
     bool csv;
     int64_t limit; /* rows for the client; 0: all */
     bool keyed;

@@ -93,8 +93,10 @@ static void put_parameters(struct buf *b, const struct endpoint *e)
     if (e->list)
         buf_printf(b,
                    "%s{\"$ref\":\"#/components/parameters/limit\"},"
-                   "{\"$ref\":\"#/components/parameters/after\"}",
-                   comma);
+                   "{\"$ref\":\"#/components/parameters/after\"}%s",
+                   comma,
+                   e->csv ? ",{\"$ref\":\"#/components/parameters/format\"}"
+                          : "");
     else if (once)
         buf_printf(b, "%s{\"$ref\":\"#/components/parameters/idempotency\"}",
                    comma);
@@ -129,7 +131,10 @@ static void put_body(struct buf *b, const struct endpoint *e)
             put_type(b, f);
             comma = ",";
         }
-    buf_z(b, "}}}}}");
+    buf_z(b, "}}}");
+    if (e->flags & ENDPOINT_CSV)
+        buf_z(b, ",\"text/csv\":{\"schema\":{\"type\":\"string\"}}");
+    buf_z(b, "}}");
 }
 
 static void put_answer(struct buf *b, const struct endpoint *e)

@@ -204,13 +204,43 @@ static int list_ask(struct list *l, int64_t n)
     return pg_call(c->api->deps.pool, &call);
 }
 
+/* The members that the endpoint's `csv` names, of one item, as a line. */
+static void put_csv_item(struct list *l, struct str item, struct buf *out)
+{
+    struct arena *a = l->call->api->row;
+    struct json *found = NULL;
+    struct json_error why;
+
+    arena_reset(a);
+    if (json_parse(a, item, (struct json_limits){0}, &found, &why) < 0)
+        found = NULL; /* our own: cannot be */
+    for (const char *p = l->call->endpoint->csv; *p;) {
+        size_t n = strcspn(p, ","), dot = strcspn(p, ".,");
+        struct str of = arena_str(a, (struct str){p, dot});
+        const struct json *v = json_get(found, of.p);
+        if (dot < n) {
+            struct str in =
+                arena_str(a, (struct str){p + dot + 1, n - dot - 1});
+            v = json_get(v, in.p);
+        }
+        if (v && (v->type == JSON_STRING || v->type == JSON_NUMBER))
+            buf_csv(out, v->text);
+        else if (v && (v->type == JSON_TRUE || v->type == JSON_FALSE))
+            buf_z(out, v->type == JSON_TRUE ? "true" : "false");
+        p += n + (p[n] == ',');
+        buf_z(out, *p ? "," : "\r\n");
+    }
+}
+
 static void list_item(struct list *l, const PGresult *res, struct buf *out,
                       struct list_key *key)
 {
     struct str text = column_str(res, 0, 2);
 
-    (void)l;
-    buf_str(out, column_str(res, 0, 0));
+    if (l->csv)
+        put_csv_item(l, column_str(res, 0, 0), out);
+    else
+        buf_str(out, column_str(res, 0, 0));
     key->n = column_int(res, 0, 1, 0);
     snprintf(key->text, sizeof key->text, "%.*s", STR_ARGS(text));
 }

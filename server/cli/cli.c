@@ -71,7 +71,10 @@ static const struct cli_command commands[] = {
     {"meter add", "", 0, 0, meter_add_args, cmd_meter_add,
      "Register one meter."},
     {"meter import", "FILE", 1, 1, meter_import_args, cmd_meter_import,
-     "Register meters from CSV (serial,model[,dev_eui][,timezone]); - reads"
+     "Register meters from CSV (serial,model[,dev_eui][,timezone][,name][,note]"
+     "[,verification_due][,state]; of meters on an M-Bus also "
+     "secondary_address,"
+     " baud_rate, addressing_mode, primary_address, enhanced_address); - reads"
      " standard input. All rows or none; the same meter again changes "
      "nothing."},
     {"meter list", "", 0, 0, meter_list_args, cmd_meter_list,

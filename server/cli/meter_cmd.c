@@ -2,232 +2,210 @@
  * meter_cmd.c - headend meter add | import | list.
  */
 #include "server/base/csv.h"
-#include "server/base/err.h"
-#include "server/base/hex.h"
-#include "server/base/mem.h"
 #include "server/cli/db.h"
 #include "server/cli/table.h"
-#include "timesvc/zone.h"
+#include "server/store/meter.h"
 #include <stdio.h>
-#include <stdlib.h>
-#include <strings.h>
 
 const struct cli_arg meter_add_args[] = {
     {"tenant", "NAME", true, "whose meter"},
-    {"serial", "SERIAL", true, "serial number as on the label"},
-    {"model", "MODEL", true, "a model of the tenant, e.g. elvaco-cmi4160"},
-    {"dev-eui", "EUI", false, "LoRaWAN DevEUI, 16 hex digits"},
+    {"serial", "SERIAL", false, "serial number as on the label"},
+    {"model", "MODEL", false,
+     "a model of the tenant, e.g. elvaco-cmi4160; else its passport's"},
+    {"dev-eui", "EUI", false,
+     "LoRaWAN DevEUI, 16 hex digits; else its passport's"},
     {"timezone", "ZONE", false, "IANA zone of its clock (the tenant's)"},
     {"json", NULL, false, "print JSON"},
     {0}};
 const struct cli_arg meter_import_args[] = {
-    {"tenant", "NAME", true, "whose meters"}, {0}};
+    {"tenant", "NAME", true, "whose meters"},
+    {"model", "MODEL", false, "of rows that name none"},
+    {0}};
 const struct cli_arg meter_list_args[] = {
     {"tenant", "NAME", true, "whose meters"},
     {"json", NULL, false, "print JSON"},
     {0}};
 
-struct meter_line {
-    const char *serial, *model, *dev_eui, *timezone; /* NULL or "": none */
-};
+/* ---- registering: meters_take() of migrations/ says what became of each ----
+ */
 
-static bool given(const char *text)
+enum { ROW_LINE, ROW_SERIAL, ROW_RESULT, ROW_METER, ROW_FIELD, ROW_DETAIL };
+static const char take_sql[] =
+    "SELECT line, serial, result, meter_id, field, detail"
+    " FROM meters_take($1, $2, $3, false)";
+
+static bool is_result(const PGresult *r, int row, const char *result)
 {
-    return text && *text;
+    return strcmp(PQgetvalue(r, row, ROW_RESULT), result) == 0;
 }
 
-/* Zone and DevEUI of an input, as they are stored; 1 after telling why. */
-static int check(const struct meter_line *m, const char *place, char eui[17])
+static void put_option(struct buf *b, const char *name, const char *value)
 {
-    uint64_t number;
-
-    if (!m->serial || !*m->serial || !m->model || !*m->model)
-        return cli_fail("%sserial or model is empty", place);
-    if (given(m->timezone) && !zone_find(str_of(m->timezone)))
-        return cli_fail("%s\"%s\" is no IANA time zone", place, m->timezone);
-    if (given(m->dev_eui) && hex_eui(str_of(m->dev_eui), &number) < 0)
-        return cli_fail("%sDevEUI \"%s\" is not 16 hex digits", place,
-                        m->dev_eui);
-    if (given(m->dev_eui))
-        snprintf(eui, 17, "%016llx", (unsigned long long)number);
-    return 0;
+    if (!value)
+        return;
+    buf_printf(b, "%s\"%s\":", b->n ? "," : "[{", name);
+    buf_json_str(b, str_of(value));
 }
 
-/* Why there is neither a new meter nor the very same one. */
-static int explain(PGconn *pq, const char *const *values, const char *place)
+static PGresult *added_meter(PGconn *pq, const PGresult *r)
 {
-    PGresult *r = db_query(
-        pq,
-        "SELECT (SELECT count(*) FROM meter_model WHERE tenant_id = $1"
-        " AND name = $3), (SELECT min(m.serial) FROM meter m"
-        " JOIN meter_model d USING (tenant_id, model_id) WHERE m.tenant_id = $1"
-        " AND (m.serial = $2 AND d.name = $3 OR m.dev_eui = $4))",
-        4, values);
-    if (r && strcmp(PQgetvalue(r, 0, 0), "0") == 0)
-        cli_fail("%sthe tenant has no meter model \"%s\"", place, values[2]);
-    else if (r)
-        cli_fail("%sserial %s not registered: its serial or DevEUI is that of "
-                 "meter %s, which differs",
-                 place, values[1], PQgetvalue(r, 0, 1));
-    PQclear(r);
-    return 1;
-}
+    const char *values[2] = {PQgetvalue(r, 0, ROW_METER),
+                             is_result(r, 0, "added") ? "true" : "false"};
 
-static const char insert_sql[] =
-    "WITH added AS (INSERT INTO meter (tenant_id, serial, model_id, dev_eui,"
-    " timezone) SELECT $1, $2, model_id, $4, $5 FROM meter_model"
-    " WHERE tenant_id = $1 AND name = $3 ON CONFLICT DO NOTHING"
-    " RETURNING meter_id, serial, dev_eui, timezone, true AS added)"
-    " SELECT * FROM added UNION ALL"
-    " SELECT m.meter_id, m.serial, m.dev_eui, m.timezone, false"
-    " FROM meter m JOIN meter_model d USING (tenant_id, model_id)"
-    " WHERE m.tenant_id = $1 AND m.serial = $2 AND d.name = $3"
-    " AND m.dev_eui IS NOT DISTINCT FROM $4"
-    " AND m.timezone IS NOT DISTINCT FROM $5";
-
-/* 0 with the meter's row, `added` false when the very same was there already;
- * or 1 after telling why, prefixed with `place`. */
-static int insert(PGconn *pq, int32_t tenant, const struct meter_line *m,
-                  const char *place, PGresult **ret)
-{
-    char id[16], eui[17];
-    const char *values[5] = {id, m->serial, m->model,
-                             given(m->dev_eui) ? eui : NULL,
-                             given(m->timezone) ? m->timezone : NULL};
-
-    if (check(m, place, eui) != 0)
-        return 1;
-    snprintf(id, sizeof id, "%d", tenant);
-    *ret = db_query(pq, insert_sql, 5, values);
-    if (!*ret)
-        return cli_fail("%sserial %s not registered", place, m->serial);
-    return PQntuples(*ret) ? 0 : explain(pq, values, place);
-}
-
-static bool added(const PGresult *r)
-{
-    return *PQgetvalue(r, 0, 4) == 't';
+    return db_query(pq,
+                    "SELECT meter_id, serial, dev_eui, timezone,"
+                    " $2::boolean AS added FROM meter WHERE meter_id = $1",
+                    2, values);
 }
 
 int cmd_meter_add(struct cli *c)
 {
     const struct cli_arg *a = meter_add_args;
-    struct meter_line m = {cli_get(c, a, "serial"), cli_get(c, a, "model"),
-                           cli_get(c, a, "dev-eui"), cli_get(c, a, "timezone")};
+    struct buf row = {0};
+    char id[16];
     PGconn *pq = db_open(c, DB_SERVER);
     PGresult *r = NULL;
     int32_t tenant = pq ? db_tenant_named(pq, cli_get(c, a, "tenant")) : -1;
-    int status = tenant < 0 ? 1 : insert(pq, tenant, &m, "", &r);
+    int status = 1;
 
-    if (status == 0 && cli_get(c, a, "json"))
-        table_json(r, "meters");
-    else if (status == 0)
-        printf("meter %s %s id %s\n", m.serial,
-               added(r) ? "has" : "was there already with",
-               PQgetvalue(r, 0, 0));
+    snprintf(id, sizeof id, "%d", tenant);
+    put_option(&row, "serial", cli_get(c, a, "serial"));
+    put_option(&row, "model", cli_get(c, a, "model"));
+    put_option(&row, "dev_eui", cli_get(c, a, "dev-eui"));
+    put_option(&row, "timezone", cli_get(c, a, "timezone"));
+    buf_z(&row, row.n ? "}]" : "[{}]");
+    buf_u8(&row, 0);
+    if (tenant >= 0)
+        r = db_query(pq, take_sql, 3,
+                     (const char *const[]){id, (char *)row.p, NULL});
+    if (r && is_result(r, 0, "refused"))
+        cli_fail("%s: %s", PQgetvalue(r, 0, ROW_FIELD),
+                 PQgetvalue(r, 0, ROW_DETAIL));
+    else if (r)
+        status = 0;
+    if (status == 0 && cli_get(c, a, "json")) {
+        PGresult *meter = added_meter(pq, r);
+        if (meter)
+            table_json(meter, "meters");
+        status = meter ? 0 : 1;
+        PQclear(meter);
+    } else if (status == 0) {
+        printf("meter %s %s id %s\n", PQgetvalue(r, 0, ROW_SERIAL),
+               is_result(r, 0, "added") ? "has" : "was there already with",
+               PQgetvalue(r, 0, ROW_METER));
+    }
     PQclear(r);
     PQfinish(pq);
+    buf_done(&row);
     return status;
 }
 
-/* ---- CSV ---- */
+/* ---- CSV: all rows or none, in pieces ---- */
 
-enum { COLUMNS = 4 };
-static const char *const column_names[COLUMNS] = {"serial", "model", "dev_eui",
-                                                  "timezone"};
+enum { PIECE = 5000, ROW_ERRORS = 20 };
 
-struct header {
-    char separator;
-    int position[COLUMNS]; /* -1: not there */
-    int n;
+/* The file, with a NUL behind it; 1 after telling why not. */
+static int read_whole(const char *path, struct buf *text)
+{
+    FILE *in = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
+    size_t n;
+
+    if (!in)
+        return cli_fail("%s: cannot be read", path);
+    while ((n = fread(buf_room(text, 1 << 16), 1, 1 << 16, in)) > 0)
+        text->n += n;
+    bool bad = ferror(in) || (text->n && memchr(text->p, 0, text->n));
+    if (in != stdin)
+        fclose(in);
+    buf_u8(text, 0);
+    return bad ? cli_fail("%s: cannot be read, or is not text", path) : 0;
+}
+
+struct import {
+    PGconn *pq;
+    char tenant[16];
+    const char *model;
+    int added, there, refused;
 };
 
-static int read_header(char *line, struct header *h)
+static int import_piece(struct import *m, struct buf *rows)
 {
-    char *fields[CSV_FIELDS];
-    h->separator = csv_separator(line);
-    h->n = csv_split(line, h->separator, fields);
-    for (int k = 0; k < COLUMNS; k++) {
-        h->position[k] = -1;
-        for (int i = 0; i < h->n; i++)
-            if (strcasecmp(fields[i], column_names[k]) == 0)
-                h->position[k] = i;
+    rows->n--; /* the last comma */
+    buf_z(rows, "]");
+    buf_u8(rows, 0);
+    PGresult *r =
+        db_query(m->pq, take_sql, 3,
+                 (const char *const[]){m->tenant, (char *)rows->p, m->model});
+    int status = r ? 0 : 1;
+
+    for (int i = 0; r && i < PQntuples(r); i++) {
+        m->added += is_result(r, i, "added");
+        m->there += is_result(r, i, "unchanged");
+        if (is_result(r, i, "refused") && m->refused++ < ROW_ERRORS)
+            cli_fail("line %s: %s%s%s", PQgetvalue(r, i, ROW_LINE),
+                     PQgetvalue(r, i, ROW_FIELD),
+                     PQgetisnull(r, i, ROW_FIELD) ? "" : ": ",
+                     PQgetvalue(r, i, ROW_DETAIL));
     }
-    if (h->position[0] < 0 || h->position[1] < 0)
-        return cli_fail("line 1: the header must name serial and model "
-                        "(and may name dev_eui, timezone)");
-    return 0;
-}
-
-static int import_line(PGconn *pq, int32_t tenant, const struct header *h,
-                       char *line, int number, int *new_meters)
-{
-    char *fields[CSV_FIELDS], place[32];
-    const char *v[COLUMNS] = {NULL};
-    PGresult *r = NULL;
-
-    snprintf(place, sizeof place, "line %d: ", number);
-    int n = csv_split(line, h->separator, fields);
-    if (n != h->n)
-        return cli_fail("%s%d fields, the header has %d", place, n, h->n);
-    for (int k = 0; k < COLUMNS; k++)
-        if (h->position[k] >= 0)
-            v[k] = fields[h->position[k]];
-    int status = insert(
-        pq, tenant, &(struct meter_line){v[0], v[1], v[2], v[3]}, place, &r);
-    *new_meters += status == 0 && added(r);
     PQclear(r);
+    buf_clear(rows);
+    buf_z(rows, "[");
     return status;
 }
 
-static int import(PGconn *pq, int32_t tenant, FILE *in)
+static int import_text(struct import *m, char *text)
 {
-    struct header h = {0};
-    char *line = NULL;
-    size_t cap = 0;
-    int number = 0, meters = 0, new_meters = 0, status = 0;
+    char error[CSV_ERROR];
+    struct csv_file f;
+    struct buf rows = {0};
+    int n = 0, status = 0;
 
-    PQclear(db_query(pq, "BEGIN", 0, NULL));
-    while (status == 0 && getline(&line, &cap, in) > 0) {
-        line[strcspn(line, "\r\n")] = 0;
-        if (number++ == 0) {
-            char *text = line;
-            if (strncmp(text, "\xef\xbb\xbf", 3) == 0) /* a byte order mark */
-                text += 3;
-            status = read_header(text, &h);
-        } else if (*line) {
-            status = import_line(pq, tenant, &h, line, number, &new_meters);
-            meters += status == 0;
-        }
-        if (status == 0 && meters && meters % 10000 == 0)
-            fprintf(stderr, "%d meters ...\n", meters);
+    if (csv_begin(&f, text, meter_columns, METER_COLUMNS, error) < 0)
+        return cli_fail("line 1: %s", error);
+    for (buf_z(&rows, "["); status == 0 && csv_row(&f, &rows);) {
+        buf_u8(&rows, ',');
+        if (++n % PIECE == 0)
+            status = import_piece(m, &rows);
+        if (n % 50000 == 0)
+            fprintf(stderr, "%d meters ...\n", n);
     }
-    free(line);
-    if (number == 0)
-        status = cli_fail("the file is empty");
-    PGresult *r = db_query(pq, status == 0 ? "COMMIT" : "ROLLBACK", 0, NULL);
-    PQclear(r);
+    if (status == 0 && n % PIECE)
+        status = import_piece(m, &rows);
+    buf_done(&rows);
+    return status || m->refused;
+}
+
+static int import(struct import *m, char *text)
+{
+    PQclear(db_query(m->pq, "BEGIN", 0, NULL));
+    int status = import_text(m, text);
+    PGresult *r = db_query(m->pq, status == 0 ? "COMMIT" : "ROLLBACK", 0, NULL);
+
+    if (m->refused > ROW_ERRORS)
+        cli_fail("... and %d rows more", m->refused - ROW_ERRORS);
     if (status == 0 && r)
-        printf("%d meters registered, %d were there already\n", new_meters,
-               meters - new_meters);
+        printf("%d meters registered, %d were there already\n", m->added,
+               m->there);
     else
         cli_fail("nothing was registered");
+    PQclear(r);
     return r ? status : 1;
 }
 
 int cmd_meter_import(struct cli *c)
 {
-    bool standard = strcmp(c->free[0], "-") == 0;
-    FILE *in = standard ? stdin : fopen(c->free[0], "r");
-    if (!in)
-        return cli_fail("%s: cannot be read", c->free[0]);
-    PGconn *pq = db_open(c, DB_SERVER);
-    int32_t tenant =
-        pq ? db_tenant_named(pq, cli_get(c, meter_import_args, "tenant")) : -1;
-    int status = tenant < 0 ? 1 : import(pq, tenant, in);
-    PQfinish(pq);
-    if (!standard)
-        fclose(in);
+    const struct cli_arg *a = meter_import_args;
+    struct import m = {.model = cli_get(c, a, "model")};
+    struct buf text = {0};
+
+    if (read_whole(c->free[0], &text) != 0)
+        return 1;
+    m.pq = db_open(c, DB_SERVER);
+    int32_t tenant = m.pq ? db_tenant_named(m.pq, cli_get(c, a, "tenant")) : -1;
+    snprintf(m.tenant, sizeof m.tenant, "%d", tenant);
+    int status = tenant < 0 ? 1 : import(&m, (char *)text.p);
+    PQfinish(m.pq);
+    buf_done(&text);
     return status;
 }
 

@@ -299,7 +299,7 @@ static void say_row(struct keyfile *f, int number, int done,
 }
 
 /* 0, or -1 when the database failed (told). */
-static int import_row(struct keyfile *f, const struct key_csv *csv, char *line,
+static int import_row(struct keyfile *f, struct csv *csv, char *line,
                       int number)
 {
     char error[KEY_ERROR];
@@ -321,7 +321,7 @@ static int import_row(struct keyfile *f, const struct key_csv *csv, char *line,
 
 static int import(struct keyfile *f, FILE *in)
 {
-    struct key_csv csv;
+    struct csv csv;
     char *line = NULL, error[KEY_ERROR] = "the file is empty";
     size_t cap = 0;
     int number = 0, status = 0, header = ERR_FORMAT;

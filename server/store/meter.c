@@ -4,8 +4,12 @@
  */
 #include "server/store/meter.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+const char *const meter_columns[METER_COLUMNS] = {
+    "serial",           "model",           "dev_eui",
+    "timezone",         "name|position",   "note",
+    "verification_due", "state",           "secondary_address",
+    "baud_rate",        "addressing_mode", "primary_address",
+    "enhanced_address"};
 
 #define SELECT_METER                                                           \
     "SELECT m.meter_id, m.serial, d.name, d.medium, d.codec, m.dev_eui,"       \
@@ -20,29 +24,7 @@
                          " ORDER BY c.time DESC LIMIT 1) l ON true"            \
                          " WHERE m.tenant_id = $1::int"
 
-static const char list_sql[] = SELECT_METER
-    " AND m.meter_id > $2::bigint AND ($3::text IS NULL OR m.serial = $3)"
-    " ORDER BY m.meter_id LIMIT $4::bigint";
-
 static const char get_sql[] = SELECT_METER " AND m.meter_id = $2::bigint";
-
-int meter_list(struct pg_pool *p, const struct meter_filter *f,
-               const struct pg_taker *taker)
-{
-    char tenant[16], after[24], limit[24];
-    const struct pg_call call = {.tenant_id = f->tenant_id,
-                                 .sql = list_sql,
-                                 .n = 4,
-                                 .values = {tenant, after, f->serial, limit},
-                                 .row = taker->row,
-                                 .done = taker->done,
-                                 .arg = taker->arg};
-
-    snprintf(tenant, sizeof tenant, "%d", f->tenant_id);
-    snprintf(after, sizeof after, "%" PRId64, f->after);
-    snprintf(limit, sizeof limit, "%" PRId64, f->limit);
-    return pg_call(p, &call);
-}
 
 int meter_get(struct pg_pool *p, int32_t tenant_id, int64_t meter_id,
               const struct pg_taker *taker)

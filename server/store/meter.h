@@ -1,16 +1,13 @@
 /*
- * meter.h - meters as the API shows them. Read only.
+ * meter.h - meters as the API shows them, and the columns of their CSV.
  */
 #pragma once
 
 #include "server/store/column.h"
 
-struct meter_filter {
-    int32_t tenant_id;
-    int64_t after;      /* meter ids above this */
-    const char *serial; /* NULL: any */
-    int64_t limit;
-};
+/* What meters_take() of migrations/ takes of a file (csv.h). */
+enum { METER_COLUMNS = 13 };
+extern const char *const meter_columns[METER_COLUMNS];
 
 struct meter_row {
     int64_t meter_id;
@@ -21,9 +18,6 @@ struct meter_row {
     int64_t last_frame_us; /* arrival of its newest reading; TIME_NONE */
 };
 
-/* Ascending by meter id. ERR_FULL as pg_call. */
-int meter_list(struct pg_pool *p, const struct meter_filter *f,
-               const struct pg_taker *taker);
 /* One row or none. */
 int meter_get(struct pg_pool *p, int32_t tenant_id, int64_t meter_id,
               const struct pg_taker *taker);

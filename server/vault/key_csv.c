@@ -7,7 +7,6 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
 static const char *const names[KEY_COLUMNS] = {
     "Address", "Key",     "Manufacturer", "DeviceType",
@@ -112,63 +111,28 @@ int key_take(struct meter_key *ret, const char *const t[KEY_COLUMNS],
     return 0;
 }
 
-int key_csv_header(struct key_csv *c, char *line, char error[KEY_ERROR])
+int key_csv_header(struct csv *c, char *line, char error[KEY_ERROR])
 {
-    char *fields[CSV_FIELDS];
-
-    if (strncmp(line, "\xef\xbb\xbf", 3) == 0) /* a byte order mark */
-        line += 3;
-    c->separator = csv_separator(line);
-    c->n = csv_split(line, c->separator, fields);
-    for (int k = 0; k < KEY_COLUMNS; k++)
-        c->position[k] = -1;
-    for (int i = 0; i < c->n; i++) {
-        struct str field = str_trim(str_of(fields[i]));
-        int k = 0;
-        while (k < KEY_COLUMNS &&
-               (strlen(names[k]) != field.n ||
-                strncasecmp(names[k], field.p, field.n) != 0))
-            k++;
-        if (k == KEY_COLUMNS || c->position[k] >= 0) {
-            snprintf(error, KEY_ERROR, "column \"%.40s\" is %s", fields[i],
-                     k == KEY_COLUMNS ? "none that a key file has"
-                                      : "there twice");
-            return ERR_FORMAT;
-        }
-        c->position[k] = i;
-    }
-    if (c->position[COLUMN_KEY] >= 0)
-        return 0;
+    if (csv_header(c, line, names, KEY_COLUMNS, error) < 0)
+        return ERR_FORMAT;
+    for (int i = 0; i < c->n; i++)
+        if (c->column[i] == COLUMN_KEY)
+            return 0;
     snprintf(error, KEY_ERROR,
              "the header must name Key (and may name Address, Manufacturer, "
              "DeviceType, Version, Purpose, Meter)");
     return ERR_FORMAT;
 }
 
-int key_csv_row(const struct key_csv *c, char *line, struct meter_key *ret,
+int key_csv_row(struct csv *c, char *line, struct meter_key *ret,
                 const char **meter, char error[KEY_ERROR])
 {
-    char *fields[CSV_FIELDS];
     const char *texts[KEY_COLUMNS] = {NULL};
-    int n = csv_split(line, c->separator, fields);
 
-    if (n != c->n) {
-        if (n < 0)
-            snprintf(error, KEY_ERROR,
-                     "a quote does not end, or too many "
-                     "fields");
-        else
-            snprintf(error, KEY_ERROR, "%d fields, the header has %d", n, c->n);
+    if (csv_take(c, line, error) < 0)
         return ERR_FORMAT;
-    }
-    for (int k = 0; k < KEY_COLUMNS; k++) {
-        if (c->position[k] < 0)
-            continue;
-        char *text = fields[c->position[k]];
-        struct str bare = str_trim(str_of(text));
-        text[(bare.p - text) + (ptrdiff_t)bare.n] = 0;
-        texts[k] = bare.p;
-    }
+    for (int i = 0; i < c->n; i++)
+        texts[c->column[i]] = c->fields[i];
     int r = key_take(ret, texts, error);
     if (r == 0)
         *meter = any(texts[COLUMN_METER]) ? NULL : texts[COLUMN_METER];

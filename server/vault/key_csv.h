@@ -16,19 +16,13 @@
 #include "server/base/csv.h"
 #include "server/vault/keyring.h"
 
-enum { KEY_ERROR = 160, KEY_COLUMNS = 8 };
-
-struct key_csv {
-    char separator;
-    int position[KEY_COLUMNS]; /* -1: not there */
-    int n;                     /* fields of the header */
-};
+enum { KEY_ERROR = CSV_ERROR, KEY_COLUMNS = 8 };
 
 /* Lines without their end, changed in place. ERR_FORMAT with `error`. */
-int key_csv_header(struct key_csv *c, char *line, char error[KEY_ERROR]);
+int key_csv_header(struct csv *c, char *line, char error[KEY_ERROR]);
 /* ret->key_id and ->meter_id stay 0; *meter is the serial, in `line`, or NULL.
  */
-int key_csv_row(const struct key_csv *c, char *line, struct meter_key *ret,
+int key_csv_row(struct csv *c, char *line, struct meter_key *ret,
                 const char **meter, char error[KEY_ERROR]);
 
 /* The same for single texts; NULL or "" means any. */

@@ -16,7 +16,7 @@
 
 static char error[KEY_ERROR];
 
-static int header(struct key_csv *c, const char *text)
+static int header(struct csv *c, const char *text)
 {
     char line[256];
 
@@ -27,7 +27,7 @@ static int header(struct key_csv *c, const char *text)
 static int row(const char *head, const char *text, struct meter_key *k)
 {
     static char line[256];
-    struct key_csv c;
+    struct csv c;
     const char *meter = NULL;
 
     assert_int_equal(header(&c, head), 0);
@@ -103,7 +103,7 @@ static void a_bad_row_names_its_column(void **state)
 
 static void a_header_must_be_understood_whole(void **state)
 {
-    struct key_csv c;
+    struct csv c;
 
     (void)state;
     assert_int_equal(header(&c, "Address,Manufacturer"), ERR_FORMAT);
