@@ -32,7 +32,7 @@ room(server/http SOURCES http.c request.c peer.c lines.c secure.c tunnel.c targe
 room(timesvc SOURCES zone.c interval.c evidence.c reconcile.c policy.c
           cron.c slots.c sntp.c USES base schema NEEDS PkgConfig::glib)
 room(server/store
-  SOURCES conn.c pg.c copy.c batch.c note.c writer.c watch.c migrate.c column.c meter.c frame.c
+  SOURCES conn.c pg.c copy.c batch.c note.c run.c writer.c watch.c migrate.c column.c meter.c frame.c
           reading.c balance.c gap.c quarantine.c
   USES base loop schema NEEDS PkgConfig::pq)
 include(migrations/embed.cmake)

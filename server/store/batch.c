@@ -52,6 +52,7 @@ void store_batch_reset(struct store_batch *b)
     buf_clear(&b->more_tenants);
     b->n_rows = b->n_frames = b->n_tenants = 0;
     profiles_clear(&b->profiles);
+    runs_clear(b);
     copy_header(&b->frames);
     copy_header(&b->captures);
     buf_z(&b->events, "[");
@@ -62,6 +63,7 @@ void store_batch_free(struct store_batch *b)
     if (!b)
         return;
     profiles_clear(&b->profiles);
+    runs_clear(b);
     buf_done(&b->frames);
     buf_done(&b->captures);
     buf_done(&b->events);
@@ -121,7 +123,7 @@ void store_batch_frame(struct store_batch *b, const struct staged_frame *r)
     b->last = *r;
     b->n_frames++;
     store_batch_tenant(b, f->tenant_id);
-    copy_row(o, 28);
+    copy_row(o, 29);
     copy_time(o, f->received_us);
     copy_time(o, r->heard_us);
     copy_int8(o, f->id);
@@ -158,8 +160,8 @@ void store_batch_frame(struct store_batch *b, const struct staged_frame *r)
     } else {
         copy_null(o);
     }
-    copy_int4(o, (int32_t)b->n_frames);
     copy_int8(o, r->session);
+    run_put(b, r);
 }
 
 static void profile_json(struct buf *o, int32_t tenant, const struct profile *p)

@@ -25,11 +25,23 @@ struct profile_known { /* in a batch: with its JSON; in the writer: the key */
     UT_hash_handle hh;
 };
 
+/* Frames of one meter whose counters follow one another; see 0026_continuity.
+ */
+struct counter_run {
+    int64_t meter; /* tenant << 32 | meter */
+    int64_t session, last;
+    int64_t since_us, heard_us; /* of the first and of the last frame */
+    int32_t n;                  /* -1: they do not */
+    size_t at;                  /* where the last frame's row tells n */
+    UT_hash_handle hh;
+};
+
 struct store_batch {
     struct buf frames, captures, events, notes;
     struct capture_row *rows;
     uint32_t n_rows, cap_rows, n_frames;
     struct profile_known *profiles;
+    struct counter_run *runs;
     int32_t tenants[64]; /* distinct, while they fit */
     uint32_t n_tenants;
     struct buf more_tenants; /* text of those that did not fit: ",7,8" */
@@ -43,3 +55,7 @@ struct profile_known *profile_find(struct profile_known *set,
 struct profile_known *profile_put(struct profile_known **set,
                                   const struct profile_key *key);
 void profiles_clear(struct profile_known **set);
+
+/* The last columns of a frame's row: what its meter's run is up to it. */
+void run_put(struct store_batch *b, const struct staged_frame *r);
+void runs_clear(struct store_batch *b);

@@ -98,6 +98,27 @@ def test_late_frames_fill_the_gap_and_repeated_ones_change_nothing(node):
     assert gaps(node)[node.heat] == (7, 0, 4, "{}")
 
 
+def test_a_frame_that_goes_on_needs_no_key_and_is_known_when_it_comes_again(
+        site, node):
+    say_all = [uplink(n) for n in (1, 2, 3, 4, 6, 7)]
+    for one in say_all:
+        publish(node, one)
+    keys = site.sql("SELECT f.counter FROM frame_key k JOIN frame f USING "
+                    "(tenant_id, frame_id) ORDER BY 1")
+    assert keys == [(1,), (6,)]  # the first one, and the one behind a gap
+    publish(node, *say_all, *say_all)
+    assert node.fates() == {"stored": 6, "duplicate": 12}
+    assert site.sql("SELECT count(*) FROM frame d JOIN frame f ON f.frame_id ="
+                    " d.duplicate_of AND f.fate = 1 AND f.counter = d.counter "
+                    "WHERE d.fate = 2") == [(12,)]
+    before = site.sql("SELECT * FROM frame ORDER BY frame_id")
+    site.headend.stop()
+    site.sql("UPDATE journal SET cursor = 0")
+    site.start()
+    site.check_balance()
+    assert site.sql("SELECT * FROM frame ORDER BY frame_id") == before
+
+
 def test_order_within_a_batch_does_not_matter(site, node):
     """The database is away, so all of it comes in one batch."""
     site.cluster.stop()
@@ -212,5 +233,33 @@ def test_nodes_with_a_part_each_see_no_gap_in_the_end(site, demo, tmp_path):
         site.start()
         wait_until(site.drained)
         assert gaps(demo)[gas] == (6, 2, 3, "{[4,5),[7,8)}")
+    finally:
+        second.stop()
+
+
+def test_two_nodes_that_get_the_same_frames_store_them_once(
+        site, demo, tmp_path):
+    demo.meter(SERIAL, "heo-g4")
+    site.start()
+    (tmp_path / "second").mkdir()
+    second = Headend(tmp_path / "second", {
+        k: v for k, v in site.headend.settings.items()
+        if k.startswith("database")})
+    try:
+        second.start()
+        with HeoMeter(site.headend.tcp_port, SERIAL) as one, \
+                HeoMeter(second.tcp_port, SERIAL) as other:
+            for meter in one, other:
+                meter.hello()
+            for seq in range(1, 40):
+                line = {"t": "data", "seq": seq, "cols": ["ts", "v_work"],
+                        "rows": [[f"2024-01-11T12:{seq:02d}:00+03:00",
+                                  f"{seq}.0"]]}
+                for meter in one, other:
+                    meter.send(line)
+                assert [m.receive()["t"] for m in (one, other)] == ["ack"] * 2
+        # The hello is a frame, too, and tells readings.
+        wait_equal(demo.fates, {"stored": 40, "duplicate": 40})
+        assert site.sql("SELECT count(*) FROM capture") == [(40,)]
     finally:
         second.stop()
