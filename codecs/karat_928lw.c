@@ -2,18 +2,31 @@
  * karat_928lw.c - KARAT-928LW modules on KARAT-Kompakt heat meters, LoRaWAN.
  *
  * Source: our own profile. The maker publishes no payload; the meter is an
- * M-Bus one, so the payload is what such modules commonly send: FPort 2: 0 u8
- * message, 1 M-Bus data records (EN 13757-3) 01 readings of now   02 an
- * archive: its date (046D or 446D) and records 03 alarm: records, of which
- * 01FD17 .. 04FD17 tells the error flags FPort 4: 0 u8 FF, 1 u32 UTC of the
- * module: it asks for the time; the answer is FF and an i64 correction in
- * seconds (as Vega devices do)
+ * M-Bus one, so the payload is what such modules commonly send. Little-endian.
+ * FPort 2: 0 u8 message, 1 M-Bus data records (EN 13757-3)
+ *   01 readings of now
+ *   02 an archive: its date (046D or 446D) and records
+ *   03 alarm: records, of which 01FD17 .. 04FD17 tells the error flags
+ * FPort 4: 0 u8 FF, 1 u32 UTC of the module: it asks for the time; the answer
+ *   is FF and an i64 correction in seconds (as Vega devices do)
+ * FPort 5, down: 0 u8 01, 1 u32 seconds, 5 u32 window in seconds: report so
+ *   many seconds after each whole window of UTC; nothing is answered
  */
+#include "codecs/karat.h"
 #include "codecs/mbus.h"
 #include "codecs/vega.h"
 #include "server/base/err.h"
 
 enum { PORT_DATA = 2, READINGS = 1, ARCHIVE = 2, ALARM = 3 };
+
+void karat_slot(uint32_t at_s, uint32_t window_s, uint8_t out[KARAT_SLOT])
+{
+    out[0] = KARAT_REPORT_AT;
+    for (int i = 0; i < 4; i++) {
+        out[1 + i] = (uint8_t)(at_s >> (8 * i));
+        out[5 + i] = (uint8_t)(window_s >> (8 * i));
+    }
+}
 
 static int add_alarm(struct decoded *d)
 {

@@ -36,7 +36,8 @@ void conns_stats(const struct conns *all, struct ingest_stats *s); /* adds */
 int conns_set_clock(struct conns *all, int32_t tenant, int32_t meter,
                     const char *id, int64_t shift_us);
 int conns_set_slot(struct conns *all, int32_t tenant, int32_t meter,
-                   int32_t at_s); /* heo_session_set_slot() likewise */
+                   int32_t at_s,
+                   int32_t window_s); /* heo_session_set_slot() likewise */
 
 /* For heo_host: `changed` and `rtt_us`. */
 void conn_mark(void *arg);

@@ -173,10 +173,10 @@ int conns_set_clock(struct conns *all, int32_t tenant, int32_t meter,
 }
 
 int conns_set_slot(struct conns *all, int32_t tenant, int32_t meter,
-                   int32_t at_s)
+                   int32_t at_s, int32_t window_s)
 {
     struct conn *c = conn_of(all, tenant, meter);
-    int r = c ? heo_session_set_slot(c->session, at_s) : ERR_AWAY;
+    int r = c ? heo_session_set_slot(c->session, at_s, window_s) : ERR_AWAY;
 
     if (r == 0)
         conn_mark(c);

@@ -167,7 +167,7 @@ int heo_session_set_clock(struct heo_session *s, const char *id,
     return 0;
 }
 
-int heo_session_set_slot(struct heo_session *s, int32_t at_s)
+int heo_session_set_slot(struct heo_session *s, int32_t at_s, int32_t window_s)
 {
     struct reply r = {0};
 
@@ -175,8 +175,8 @@ int heo_session_set_slot(struct heo_session *s, int32_t at_s)
         return ERR_AWAY;
     buf_printf(&r.text,
                "{\"t\":\"cmd\",\"id\":\"slot-%d\",\"op\":"
-               "\"set_schedule\",\"at_s\":%d}\n",
-               at_s, at_s);
+               "\"set_schedule\",\"at_s\":%d,\"window_s\":%d}\n",
+               at_s, at_s, window_s);
     replies_add(s->replies, NULL, &r);
     release(s);
     return 0;

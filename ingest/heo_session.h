@@ -64,9 +64,9 @@ bool heo_session_ended(const struct heo_session *s);
  * characters need no escaping in JSON. ERR_AWAY: it does not listen now. */
 int heo_session_set_clock(struct heo_session *s, const char *id,
                           int64_t shift_us);
-/* Tells it when to dial in: at that second of the day's first window, and of
- * those after it (our own addition to set_schedule). ERR_AWAY as above. */
-int heo_session_set_slot(struct heo_session *s, int32_t at_s);
+/* Tells it when to dial in: `at_s` after each whole `window_s` of UTC (our own
+ * addition to set_schedule). ERR_AWAY as above. */
+int heo_session_set_slot(struct heo_session *s, int32_t at_s, int32_t window_s);
 
 /* Did it say hello as a known meter? */
 bool heo_session_meter(const struct heo_session *s, int32_t *tenant,

@@ -105,7 +105,7 @@ int ingest_set_clock(struct ingest *in, int32_t tenant, int32_t meter,
 }
 
 int ingest_set_slot(struct ingest *in, int32_t tenant, int32_t meter,
-                    int32_t at_s)
+                    int32_t at_s, int32_t window_s)
 {
-    return tcp_set_slot(in->tcp, tenant, meter, at_s);
+    return tcp_set_slot(in->tcp, tenant, meter, at_s, window_s);
 }

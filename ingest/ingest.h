@@ -63,7 +63,7 @@ int ingest_set_clock(struct ingest *in, int32_t tenant, int32_t meter,
                      const char *id, int64_t shift_us);
 /* Its contact slot, likewise. */
 int ingest_set_slot(struct ingest *in, int32_t tenant, int32_t meter,
-                    int32_t at_s);
+                    int32_t at_s, int32_t window_s);
 
 /* Counters since start; per transport: 0 MQTT, 1 TCP. */
 struct ingest_stats {

@@ -446,7 +446,9 @@ int tcp_set_clock(struct tcp *t, int32_t tenant, int32_t meter, const char *id,
                     : ERR_AWAY;
 }
 
-int tcp_set_slot(struct tcp *t, int32_t tenant, int32_t meter, int32_t at_s)
+int tcp_set_slot(struct tcp *t, int32_t tenant, int32_t meter, int32_t at_s,
+                 int32_t window_s)
 {
-    return t->conns ? conns_set_slot(t->conns, tenant, meter, at_s) : ERR_AWAY;
+    return t->conns ? conns_set_slot(t->conns, tenant, meter, at_s, window_s)
+                    : ERR_AWAY;
 }

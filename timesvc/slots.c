@@ -280,6 +280,28 @@ void slot_forecast(const struct slot_meter *meters, size_t n,
     }
 }
 
+/* The middle gap counts, as a stray report makes two short ones. */
+uint32_t slot_period_min(const uint32_t *minutes, uint32_t n)
+{
+    static const uint32_t usual[] = {5,   10,  15,  20,  30,  60,
+                                     120, 180, 240, 360, 720, DAY_MIN};
+    uint32_t gaps[8], period = DAY_MIN;
+
+    for (uint32_t i = 1; i < n && i < 8; i++) {
+        uint32_t gap = minutes[i] - minutes[i - 1], k = i - 1;
+        for (; k > 0 && gaps[k - 1] > gap; k--)
+            gaps[k] = gaps[k - 1];
+        gaps[k] = gap;
+    }
+    if (n < 2)
+        return period;
+    uint32_t gap = gaps[(n - 1) / 2];
+    for (size_t i = sizeof usual / sizeof *usual; i-- > 0;)
+        if (4 * usual[i] >= 3 * gap) /* a report may be late */
+            period = usual[i];
+    return period;
+}
+
 /* ---- handing over ---- */
 
 static const int64_t near_us = 90 * US_PER_S; /* of its slot: sending takes

@@ -70,6 +70,10 @@ extern const double slot_most; /* what is asked of a plan */
 /* Second of its minute: 5..54, so that a second's haste changes no minute. */
 uint32_t slot_second(uint64_t key);
 
+/* How often a meter reports that was heard in these minutes, oldest first
+ * (1..8 of them): a divisor of a day; one time tells nothing: a day. */
+uint32_t slot_period_min(const uint32_t *minutes, uint32_t n);
+
 /* Calls in each minute of a UTC day, the first one's looks being at
  * `begin_min` of it, of meters that report every `window_min` (a divisor of a
  * day) or at their own period; adds to out. */

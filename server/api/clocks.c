@@ -45,6 +45,13 @@ static const struct field policy_fields[] = {
      .help = "TS003: the device asks every 128 * 2^period s."},
     {0}};
 
+static const struct field plan_fields[] = {
+    {"window_min", IN_BODY, FIELD_INT, .min = 1, .max = 1440,
+     .help = "Meters report once in each; a divisor of 1440 (60)."},
+    {"hand_slots", IN_BODY, FIELD_BOOL,
+     .help = "Meters are told their slots, where they understand it (no)."},
+    {0}};
+
 const struct endpoint clock_endpoints[] = {
     {"GET", "/api/v1/meters/{id}/clock", RIGHT_VIEW, 0, "meter_clock_get",
      "What is known of one meter's clock, and its newest corrections.",
@@ -88,8 +95,16 @@ const struct endpoint clock_endpoints[] = {
      "clock_policy_put", "Makes or changes one; what is left out stays.",
      policy_fields, .call = "policy_put($1, $2, $3::int)",
      .answer = "clock_policy"},
+    {"GET", "/api/v1/contact-plan", RIGHT_VIEW, 0, "contact_plan_get",
+     "When meters report: the window, and of each model whether its meters can"
+     " be told their slot, were told, and keep it.",
+     .sql = "SELECT contact_plan_json($1::int)", .answer = "contact_plan"},
+    {"PATCH", "/api/v1/contact-plan", RIGHT_SETTINGS, 0, "contact_plan_change",
+     "Changes the window, or whether meters are told; slots are given anew.",
+     plan_fields, .call = "contact_plan_change($1, $2)",
+     .answer = "contact_plan"},
     {"GET", "/api/v1/contact-forecast", RIGHT_VIEW, 0, "contact_forecast_get",
-     "Calls in each minute of the next day, as the contact slots have them.",
+     "Calls in each minute of the next day (UTC), as meters will be heard.",
      .sql = "SELECT contact_forecast_json($1::int)",
      .answer = "contact_forecast"},
     {0}};

@@ -270,6 +270,8 @@ static void clocks_part(struct buf *o, const struct metrics_source *m)
         "Corrections that a later sample has shown.", k.verified);
     one(o, "headend_clock_corrections_failed_total", "counter",
         "Corrections that no sample has shown.", k.lost);
+    one(o, "headend_contact_slots_told_total", "counter",
+        "Contact slots told to meters.", k.slots);
     one(o, "headend_clock_corrections_unsent_total", "counter",
         "Corrections that did not leave: no session, no broker.", k.unsent);
     one(o, "headend_clock_jumps_total", "counter",

@@ -258,7 +258,7 @@ void server_open_database(struct server *v)
                                   .hosts = (int)s->codecs_hosts,
                                   .wall_ms = (int)s->codecs_wall_ms});
     pg_pool_new(&v->loop, &o, &v->pool);
-    v->slotting = slotting_new(v->pool);
+    v->slotting = slotting_new(v->pool, &clock_system);
     v->keeper = open_keeper(v);
     v->pipeline = open_pipeline(v);
     v->progress = progress_new(&v->loop, v->journal, v->pipeline, v->books);

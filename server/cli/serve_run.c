@@ -88,6 +88,7 @@ void server_on_maintain(void *arg)
                          .values = {v->window, longest},
                          .done = maintained,
                      });
+    slotting_wake(v->slotting); /* a plan is of a day */
 }
 
 void server_on_changed(void *arg)
@@ -195,10 +196,11 @@ int server_send_clock(void *arg, int32_t tenant, int32_t meter,
     return ingest_set_clock(v->ingest, tenant, meter, id, shift_us);
 }
 
-int server_send_slot(void *arg, int32_t tenant, int32_t meter, int32_t at_s)
+int server_send_slot(void *arg, int32_t tenant, int32_t meter, int32_t at_s,
+                     int32_t window_s)
 {
     struct server *v = arg;
-    return ingest_set_slot(v->ingest, tenant, meter, at_s);
+    return ingest_set_slot(v->ingest, tenant, meter, at_s, window_s);
 }
 
 void server_on_stored(void *arg)

@@ -93,7 +93,8 @@ int server_send_downlink(void *arg, const struct clock_contact *c,
                          const struct clock_answer *a, int64_t correction_id);
 int server_send_clock(void *arg, int32_t tenant, int32_t meter,
                       int64_t correction_id, int64_t shift_us);
-int server_send_slot(void *arg, int32_t tenant, int32_t meter, int32_t at_s);
+int server_send_slot(void *arg, int32_t tenant, int32_t meter, int32_t at_s,
+                     int32_t window_s);
 void server_on_stored(void *arg);
 
 /* serve_stop.c */

@@ -30,7 +30,9 @@ const struct cli_arg tenant_set_args[] = {
     {"uplinks-per-minute", "N", false,
      "above it the tenant's senders are slowed; 0: no limit"},
     {"hand-slots", "yes|no", false,
-     "tell meters that dial in their contact slot (set_schedule with at_s)"},
+     "tell meters their contact slot, where they understand it"},
+    {"contact-window", "MINUTES", false,
+     "meters report once in each; a divisor of 1440 (default 60)"},
     {"unprotected", "accept|refuse", false,
      "telegrams in clear under a header that announces encryption"},
     {0}};
@@ -127,14 +129,28 @@ static int set_rate(PGconn *pq, const char *tenant, const char *text)
     return r ? 0 : 1;
 }
 
-static int set_hand_slots(PGconn *pq, const char *tenant, const char *text)
+/* One of the two may be NULL. */
+static int set_contacts(PGconn *pq, const char *tenant, const char *hand,
+                        const char *window)
 {
-    if (strcmp(text, "yes") != 0 && strcmp(text, "no") != 0)
-        return cli_fail("--hand-slots %s: yes or no", text);
-    PGresult *r =
-        db_query(pq, "UPDATE tenant SET hand_slots = $1::boolean", 1, &text);
-    if (r)
-        printf("tenant %s: contact slots handed over: %s\n", tenant, text);
+    static const char sql[] =
+        "SELECT contact_plan_change(t.tenant_id, jsonb_strip_nulls("
+        "jsonb_build_object('hand_slots', $1::boolean, 'window_min',"
+        " $2::int))) FROM tenant t";
+    const char *values[2] = {hand, window};
+    int minutes = window ? atoi(window) : 60;
+
+    if (hand && strcmp(hand, "yes") != 0 && strcmp(hand, "no") != 0)
+        return cli_fail("--hand-slots %s: yes or no", hand);
+    if (minutes < 1 || 1440 % minutes)
+        return cli_fail("--contact-window %s: minutes, of which a day is a"
+                        " whole number: 15, 60, 1440",
+                        window);
+    PGresult *r = db_query(pq, sql, 2, values);
+    if (r && hand)
+        printf("tenant %s: contact slots handed over: %s\n", tenant, hand);
+    if (r && window)
+        printf("tenant %s: meters report every %d minutes\n", tenant, minutes);
     PQclear(r);
     return r ? 0 : 1;
 }
@@ -155,18 +171,19 @@ int cmd_tenant_set(struct cli *c)
     const char *rate = cli_get(c, tenant_set_args, "uplinks-per-minute");
     const char *unprotected = cli_get(c, tenant_set_args, "unprotected");
     const char *hand_slots = cli_get(c, tenant_set_args, "hand-slots");
+    const char *window = cli_get(c, tenant_set_args, "contact-window");
 
-    if (!rate && !unprotected && !hand_slots)
-        return cli_fail("say what: --uplinks-per-minute, --unprotected or "
-                        "--hand-slots");
+    if (!rate && !unprotected && !hand_slots && !window)
+        return cli_fail("say what: --uplinks-per-minute, --unprotected, "
+                        "--hand-slots or --contact-window");
     PGconn *pq = db_open(c, DB_SERVER);
     int status = !pq || db_tenant_named(pq, c->free[0]) < 0;
     if (status == 0 && rate)
         status = set_rate(pq, c->free[0], rate);
     if (status == 0 && unprotected)
         status = set_unprotected(pq, c->free[0], unprotected);
-    if (status == 0 && hand_slots)
-        status = set_hand_slots(pq, c->free[0], hand_slots);
+    if (status == 0 && (hand_slots || window))
+        status = set_contacts(pq, c->free[0], hand_slots, window);
     PQfinish(pq);
     return status;
 }

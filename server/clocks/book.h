@@ -12,6 +12,7 @@ struct clock_book; /* opaque */
 struct book_entry {
     struct clock_model model;
     int64_t accepted_us, interval_us;
+    int64_t slot_look_us; /* no word about its slot before that */
     bool calm; /* when it was last looked at: right, and nothing under way */
 };
 

@@ -197,6 +197,15 @@ static void act(struct clock_row *r, const struct clock_contact *c,
     }
 }
 
+static void follow_slot(struct clock_row *r, const struct clock_contact *c,
+                        struct clock_outcome *o)
+{
+    o->slot = slot_follow(&r->slot, &o->error, c->heard_us);
+    o->slot_way = r->slot_way;
+    if (o->slot == SLOT_KEPT)
+        r->slot.kept_us = c->heard_us;
+}
+
 void clock_judge(struct clock_row *row, const struct clock_contact *c,
                  int64_t now_us, bool ours_unsure, struct clock_outcome *ret)
 {
@@ -205,6 +214,7 @@ void clock_judge(struct clock_row *row, const struct clock_contact *c,
     *ret = (struct clock_outcome){.decision.not_before_us = TIME_NONE};
     take_samples(row, c, now_us, ret);
     settle(row, now_us, ret);
+    follow_slot(row, c, ret);
     note_ts003(row, &q);
     if (q.asks && answered(row, c, &q))
         return;

@@ -4,8 +4,9 @@
  */
 #pragma once
 
-#include "server/clocks/request.h"
+#include "server/clocks/hand.h"
 #include "timesvc/policy.h"
+#include "timesvc/slots.h"
 
 enum { JUDGE_SAMPLES = 100 };
 
@@ -29,6 +30,8 @@ struct clock_row {
     uint32_t today;
     int64_t open_id; /* correction that is not settled; 0: none */
     bool open_sent, open_approved;
+    enum slot_way slot_way;
+    struct slot_hand slot; /* window_min 0: nothing to be told */
     struct clock_heard samples[JUDGE_SAMPLES];
     uint32_t n;
 };
@@ -55,6 +58,8 @@ struct clock_outcome {
     enum clock_way way;
     struct clock_answer answer; /* by radio */
     int64_t shift_us; /* HEO: how far from the truth it is to be set */
+    enum slot_word slot;
+    enum slot_way slot_way;
 };
 
 /* Changes *row to what is to be kept. */

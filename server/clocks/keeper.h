@@ -24,8 +24,10 @@ struct correction_sender {
      * ahead of ours then. */
     int (*set_clock)(void *arg, int32_t tenant, int32_t meter,
                      int64_t correction_id, int64_t shift_us);
-    /* Into that session: at which second of its window to dial in. */
-    int (*set_slot)(void *arg, int32_t tenant, int32_t meter, int32_t at_s);
+    /* Into that session: to dial in `at_s` after each whole `window_s` of UTC.
+     * (By radio a slot is a downlink as above; its id is -1.) */
+    int (*set_slot)(void *arg, int32_t tenant, int32_t meter, int32_t at_s,
+                    int32_t window_s);
 };
 
 struct keeper_options {
@@ -54,5 +56,6 @@ struct keeper_stats {
     int64_t sent, verified, lost, unsent; /* corrections */
     int64_t by_verdict[CORRECTION_REFUSED + 1];
     int64_t jumps;
+    int64_t slots; /* told */
 };
 void keeper_stats(const struct keeper *k, struct keeper_stats *ret);

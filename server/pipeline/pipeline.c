@@ -223,7 +223,7 @@ static void tell_contacts(struct pipeline *p, const struct job *job)
 {
     for (uint32_t i = 0; i < job->chunk.n; i++) {
         const struct stage_item *it = &job->items[i];
-        if (it->fate || !it->meter.meter_id || it->clock_us == TIME_NONE)
+        if (it->fate || !it->meter.meter_id)
             continue;
         struct clock_contact c = stage_contact(it);
         p->o.contact(p->o.arg, &c);

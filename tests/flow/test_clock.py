@@ -2,8 +2,6 @@
 verified, and left alone where the policy says so."""
 
 import base64
-import json
-import queue
 import socket
 import struct
 import threading
@@ -11,10 +9,10 @@ import time
 import uuid
 from datetime import datetime, timedelta, timezone
 
-import paho.mqtt.client as mqtt
 import pytest
 from harness import Uplink, wait_until
 from harness.api import send
+from harness.lns import Downlinks
 
 EUI = "94193a00000069fe"
 GPS_EPOCH = datetime(1980, 1, 6, tzinfo=timezone.utc)
@@ -27,30 +25,6 @@ def now():
 
 def gps(t):
     return int((t - GPS_EPOCH).total_seconds()) + LEAP_S
-
-
-class Downlinks:
-    """What a network server hears from us."""
-
-    def __init__(self, broker):
-        self.heard = queue.Queue()
-        self.client = mqtt.Client(client_id=f"lns-{uuid.uuid4()}")
-        ready = queue.Queue()
-        self.client.on_message = lambda _, __, m: self.heard.put(
-            (m.topic, json.loads(m.payload)))
-        self.client.on_subscribe = lambda *_: ready.put(1)
-        self.client.connect("127.0.0.1", broker.port)
-        self.client.loop_start()
-        self.client.subscribe([("application/+/device/+/command/down", 1),
-                               ("v3/+/devices/+/down/push", 1)])
-        ready.get(timeout=10)
-
-    def next(self):
-        return self.heard.get(timeout=20)
-
-    def close(self):
-        self.client.disconnect()
-        self.client.loop_stop()
 
 
 @pytest.fixture
@@ -245,30 +219,6 @@ def test_a_gas_meter_five_minutes_off_is_set_and_verified(site, gas):
     assert ("clock.corrected",) in codes
 
 
-def slot_of(gas):
-    return gas.site.sql("SELECT slot * 60 + second, handed_at FROM "
-                        "contact_slot WHERE tenant_id = %s AND meter_id = %s",
-                        (gas.id, gas.gas))[0]
-
-
-def test_a_meter_that_dials_in_is_told_its_slot_once_and_when_it_moves(
-        site, gas):
-    site.headend.cli("tenant", "set", "demo", "--hand-slots", "yes")
-    wait_until(lambda: site.sql("SELECT 1 FROM contact_slot"))
-    with call(site, timedelta(0)) as meter:
-        command = meter.receive()
-        assert (command["op"], command["at_s"]) == ("set_schedule",
-                                                    slot_of(gas)[0])
-    wait_until(lambda: slot_of(gas)[1], what="the slot to be booked")
-    site.sql("UPDATE contact_slot SET slot = (slot + 7) %% 60, handed_at = "
-             "NULL WHERE tenant_id = %s RETURNING 1", (gas.id,))
-    with call(site, timedelta(0)) as meter:
-        assert meter.receive()["at_s"] == slot_of(gas)[0]
-    wait_until(lambda: slot_of(gas)[1])
-    clock = gas.get(f"/api/v1/meters/{gas.gas}/clock").json
-    assert clock["slot"]["handed_at"]
-
-
 def test_a_step_is_no_larger_than_the_policy_allows(site, gas):
     with call(site, timedelta(minutes=-20)) as meter:
         told = datetime.fromisoformat(meter.receive()["now"])
@@ -342,6 +292,7 @@ def test_people_see_clocks_and_approve(site, gas):
     assert fleet["worst"][0]["meter_id"] == gas.gas
     assert [h["meters"] for h in fleet["histogram"] if h["below_s"] == 86400
             ] == [1]
+    assert fleet["histogram"][-1] == {"below_s": None, "meters": 0}
     [waiting] = gas.get("/api/v1/clock-corrections",
                         state="approval").json["clock_corrections"]
     path = f"/api/v1/clock-corrections/{waiting['correction_id']}"
@@ -459,28 +410,3 @@ def test_time_is_served_where_it_is_asked_for(site, demo, sources):
     assert (reply[0] & 7, reply[1], reply[24:32]) == (4, 3, sent)
     told = int.from_bytes(reply[40:48], "big") / 2 ** 32 - 2208988800
     assert abs(told - time.time()) < 1
-
-
-def test_meters_get_slots_that_spread_the_load(site, demo):
-    site.sql("INSERT INTO meter (tenant_id, serial, model_id) SELECT %s, "
-             "'s' || i, (SELECT model_id FROM meter_model WHERE tenant_id = %s "
-             "AND name = 'heo-g4') FROM generate_series(1, 600) i",
-             (demo.id, demo.id))
-    site.start()
-
-    def slots():
-        return dict(site.sql("SELECT meter_id, slot FROM contact_slot WHERE "
-                             "tenant_id = %s", (demo.id,)))
-
-    wait_until(lambda: len(slots()) == 600, 20, "600 slots")
-    before = slots()
-    late = demo.meter("late", "heo-g4")
-    wait_until(lambda: late in slots(), 20, "a slot for the new one")
-    assert {m: s for m, s in slots().items() if m != late} == before
-    forecast = demo.get("/api/v1/contact-forecast").json
-    assert sum(forecast["minutes"]) == 601 * 24
-    assert max(forecast["minutes"]) <= 1.3 * forecast["mean"]
-    assert demo.get(f"/api/v1/meters/{late}/clock").json["slot"] == {
-        "minute": slots()[late], "window_min": 60, "handed_at": None,
-        "second": site.sql("SELECT second FROM contact_slot WHERE meter_id = "
-                           "%s", (late,))[0][0]}

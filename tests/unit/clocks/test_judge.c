@@ -247,6 +247,40 @@ static void a_model_survives_as_bytes(void **state)
     buf_done(&b);
 }
 
+static void a_slot_is_told_by_radio_and_kept_when_it_is_heard_in_it(
+    void **state)
+{
+    struct clock_answer a;
+    char got[2 * ANSWER_MAX + 1];
+
+    (void)state;
+    row.slot_way = SLOT_WAY_KARAT;
+    row.slot = (struct slot_hand){.at_s = 1805,
+                                  .window_min = 60,
+                                  .told_us = TIME_NONE,
+                                  .kept_us = TIME_NONE};
+    hear("00010202"
+         "0052999356");
+    assert_int_equal(o.slot, SLOT_TELL);
+    answer_slot(&a, o.slot_way, row.slot.at_s, row.slot.window_min);
+    assert_int_equal(a.port, 5);
+    hex_encode(a.bytes, (size_t)a.n, got);
+    assert_string_equal(got, "010d070000100e0000");
+    row.slot.told = 1;
+    row.slot.told_us = noon;
+    row.samples[0] = (struct clock_heard){noon + 1806 * US_PER_S,
+                                          noon + 1805 * US_PER_S, true};
+    row.n = 1;
+    c.heard_us = row.samples[0].heard_us;
+    hear("0201"
+         "52999356");
+    assert_int_equal(o.slot, SLOT_KEPT);
+    assert_int_equal(row.slot.kept_us, c.heard_us);
+    answer_slot(&a, SLOT_WAY_HEO, 1805, 60); /* goes into the session */
+    assert_int_equal(a.n, 0);
+    assert_int_equal(slot_way_named(str_of("vega-si11")), SLOT_WAY_NONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +298,8 @@ int main(void)
                                setup),
         cmocka_unit_test_setup(a_step_that_is_limited_leaves_the_rest, setup),
         cmocka_unit_test(a_model_survives_as_bytes),
+        cmocka_unit_test_setup(
+            a_slot_is_told_by_radio_and_kept_when_it_is_heard_in_it, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -258,6 +258,24 @@ static void a_slot_is_told_until_it_is_kept(void **state)
     assert_int_equal(slot_follow(&h, &fast, out + 99 * hour), SLOT_LEAVE);
 }
 
+static void a_period_is_seen_in_the_minutes_that_were_heard(void **state)
+{
+    const uint32_t once[] = {29474017};
+    const uint32_t hourly[] = {17, 77, 137, 198, 257};
+    const uint32_t stray[] = {17, 77, 90, 137, 197, 257};
+    const uint32_t lossy[] = {17, 77, 197, 257};
+    const uint32_t daily[] = {17, 1458};
+    const uint32_t rarely[] = {17, 2898};
+
+    (void)state;
+    assert_int_equal(slot_period_min(once, 1), 1440);
+    assert_int_equal(slot_period_min(hourly, 5), 60);
+    assert_int_equal(slot_period_min(stray, 6), 60);
+    assert_int_equal(slot_period_min(lossy, 4), 60);
+    assert_int_equal(slot_period_min(daily, 2), 1440);
+    assert_int_equal(slot_period_min(rarely, 2), 1440);
+}
+
 /* Figures of the usual air time calculators, EU868, 125 kHz. */
 static void air_time_is_that_of_the_chip(void **state)
 {
@@ -281,6 +299,7 @@ int main(void)
         cmocka_unit_test(who_cannot_be_told_stays_and_the_others_make_room),
         cmocka_unit_test(a_small_fleet_is_left_alone),
         cmocka_unit_test(a_slot_is_told_until_it_is_kept),
+        cmocka_unit_test(a_period_is_seen_in_the_minutes_that_were_heard),
         cmocka_unit_test(air_time_is_that_of_the_chip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,42 @@
+/*
+ * visit.h - meters that want to be looked at: the newest contact of each, kept
+ * with what it points to.
+ */
+#pragma once
+
+#include "server/clocks/book.h"
+#include "server/clocks/judge.h"
+#include <uthash.h>
+
+enum { VISIT_TEXT = 512 };
+
+struct visit {
+    uint64_t key;
+    struct clock_contact c; /* topic and payload are in these: */
+    char topic[VISIT_TEXT], payload[VISIT_TEXT];
+    bool asks;
+    /* Of the round that looks at it: */
+    struct clock_outcome outcome;
+    struct slot_hand slot;
+    struct book_entry kept; /* accepted_us 0: not read yet */
+    UT_hash_handle hh;
+};
+
+/* A uthash of them by meter; NULL is empty. */
+struct visits {
+    struct visit *by_meter;
+};
+
+/* A contact that asks stays until it is answered: what came after it is read
+ * from the database. */
+void visits_note(struct visits *v, const struct clock_contact *c, bool asks);
+struct visit *visits_find(const struct visits *v, int32_t tenant,
+                          int32_t meter);
+/* Moves one over; a newer one of that meter there stays instead. */
+void visits_move(struct visits *from, struct visit *one, struct visits *to);
+void visits_drop(struct visits *v, struct visit *one);
+void visits_clear(struct visits *v);
+static inline uint32_t visits_count(const struct visits *v)
+{
+    return HASH_COUNT(v->by_meter);
+}
