@@ -106,6 +106,14 @@ static const struct field key_fields[] = {
      .help = "It may do critical acts, and nobody is asked (false)."},
     {"networks", IN_BODY, FIELD_WORDS, .max = 32,
      .help = "From where it may come, such as 192.0.2.0/24; empty: anywhere."},
+    {"certificate_sha256", IN_BODY, FIELD_TEXT, .min = 64, .max = 95,
+     .help = "The machine must show this certificate: its SHA-256 in hex."},
+    {"certificate_subject", IN_BODY, FIELD_TEXT, .min = 1, .max = 255,
+     .help = "The same by its subject, such as CN=billing,O=Utility (RFC 4514, "
+             "as openssl x509 -subject -nameopt RFC2253 prints it); renewed "
+             "ones fit, too."},
+    {"secret", IN_BODY, FIELD_BOOL,
+     .help = "With a certificate: a key must come as well (false)."},
     {"expires_at", IN_BODY, FIELD_TIME, .nullable = true,
      .help = "When it ends; absent: never."},
     {0}};
@@ -157,8 +165,9 @@ const struct endpoint account_endpoints[] = {
             " ORDER BY k.api_key_id LIMIT $4::int",
      .answer = "api_key"},
     {"POST", "/api/v1/api-keys", RIGHT_USERS, ENDPOINT_ONCE, "api_key_add",
-     "A key for a machine; shown once.", key_fields, .serve = api_key_add,
-     .shown = "key", .status = 201, .answer = "api_key_made"},
+     "A key for a machine, shown once; or a certificate that it is known by.",
+     key_fields, .serve = api_key_add, .shown = "key", .status = 201,
+     .answer = "api_key_made"},
     {"DELETE", "/api/v1/api-keys/{id}", RIGHT_USERS, 0, "api_key_remove",
      "Takes a key back; it works for five seconds longer at most.", key_id,
      .call = "api_key_remove($1, $3::int)", .status = 204},

@@ -1,9 +1,12 @@
 /*
  * auth.c - who is it, and may he?
  *   auth_call -> (cache, or auth_look -> auth_found) -> admit -> call_run
- * A machine sends an API key, a person's browser the cookie of a session;
- * neither is ever kept nor sent on, only its BLAKE2b-256. What is remembered
- * lives five seconds: as long as a key that is taken back still works.
+ * A machine sends an API key, shows a certificate, or both; a person's browser
+ * sends the cookie of a session. Neither key nor cookie is ever kept nor sent
+ * on, only its BLAKE2b-256. What is remembered lives five seconds: as long as a
+ * key that is taken back still works.
+ * With a certificate alone a machine names the tenant, in X-Tenant: it may be
+ * known to several, and a browser that has one cannot be made to send that.
  */
 #include "server/api/call.h"
 #include "server/base/hex.h"
@@ -79,7 +82,8 @@ static const char *refusal(const struct call *c, const char **field)
         return "The password must be changed first: POST /api/v1/password.";
     *field = "second_factor";
     if (who->lacks_factor)
-        return "This tenant demands a second factor: POST /api/v1/totp.";
+        return "A second factor is missing: give its code (POST "
+               "/api/v1/session/factor), or begin one (POST /api/v1/totp).";
     *field = NULL;
     if (!(who->rights & e->right))
         return needs_right;
@@ -171,16 +175,21 @@ static void auth_found(void *arg, const struct pg_outcome *o)
     if (o->rows == 0) {
         if (c->by_cookie)
             refuse(c, "Cookie", "The session has ended; sign in again.");
+        else if (c->by_certificate)
+            refuse(c, "Bearer",
+                   "The certificate is not known to the tenant that X-Tenant "
+                   "names, or may not come from this address.");
         else
             refuse(c, "Bearer error=\"invalid_token\"",
-                   "The API key is not known, has expired, or may not come "
-                   "from this address.");
+                   "The API key is not known, has expired, needs its "
+                   "certificate, or may not come from this address.");
         return;
     }
     *s = (struct auth_slot){
         .who = c->who, .until_us = clock_mono(c->api->deps.clock) + cache_us};
     memcpy(s->hash, c->hash, TOKEN_HASH);
     memcpy(s->address, c->address, sizeof s->address);
+    memcpy(s->certificate, c->client.sha256, sizeof s->certificate);
     admit(c);
 }
 
@@ -190,13 +199,16 @@ static void auth_look(struct call *c)
     struct pg_call call = {
         .tenant_id = PG_NO_TENANT,
         .write = true,
-        .n = 2,
-        .values = {hex_encode(c->hash, TOKEN_HASH, hex), c->address},
-        .sql = "SELECT * FROM authenticate_key($1, $2)",
+        .n = 5,
+        .values = {hex_encode(c->hash, TOKEN_HASH, hex), c->tenant_name,
+                   c->client.sha256, c->client.subject, c->address},
+        .sql = "SELECT * FROM authenticate_key($1, $2, $3, $4, $5)",
         .row = key_row,
         .done = auth_found,
         .arg = c};
 
+    if (c->by_certificate)
+        call.values[0] = NULL;
     if (c->by_cookie) {
         snprintf(idle, sizeof idle, "%lld",
                  (long long)c->api->deps.session_idle_s);
@@ -231,17 +243,41 @@ struct str call_cookie(struct call *c, const char *name)
     return (struct str){0};
 }
 
-static bool token_of(struct call *c, struct str *ret)
+/* What it is known by, into c->hash. */
+static bool credentials(struct call *c)
 {
-    struct str header = http_header(c->r, "Authorization");
+    struct str header = http_header(c->r, "Authorization"), token;
 
+    http_client(c->r, &c->client);
+    if (c->client.until_us < clock_utc(c->api->deps.clock))
+        c->client = (struct tls_client){0}; /* ended on an open connection */
     if (header.n >= 7 && strncasecmp(header.p, "Bearer ", 7) == 0) {
-        *ret = str_trim((struct str){header.p + 7, header.n - 7});
-        return true;
+        token = str_trim((struct str){header.p + 7, header.n - 7});
+    } else if ((token = call_cookie(c, "headend_session=")).n > 0) {
+        c->by_cookie = true;
+    } else if (*c->client.sha256 &&
+               (c->tenant_name = http_header(c->r, "X-Tenant").p)) {
+        c->by_certificate = true;
+        token = arena_printf(http_arena(c->r), "%s %s", c->client.sha256,
+                             c->tenant_name);
+    } else {
+        return false;
     }
-    *ret = call_cookie(c, "headend_session=");
-    c->by_cookie = ret->n > 0;
-    return c->by_cookie;
+    crypto_generichash(c->hash, TOKEN_HASH, (const uint8_t *)token.p, token.n,
+                       NULL, 0);
+    return true;
+}
+
+static void ask_who(struct call *c)
+{
+    if (*c->client.sha256)
+        refuse(c, "Bearer",
+               "With a certificate alone, say for which tenant: "
+               "\"X-Tenant: NAME\".");
+    else
+        refuse(c, "Bearer",
+               "Sign in (POST /api/v1/login), or send an API key: "
+               "\"Authorization: Bearer ...\".");
 }
 
 /* "127.0.0.1:40112", "[::1]:40112" without the port and brackets. */
@@ -257,34 +293,30 @@ static void take_address(struct call *c)
     snprintf(c->address, sizeof c->address, "%.*s", STR_ARGS(s));
 }
 
+static bool is_remembered(struct call *c, const struct auth_slot *s)
+{
+    return s->until_us > clock_mono(c->api->deps.clock) &&
+           sodium_memcmp(s->hash, c->hash, TOKEN_HASH) == 0 &&
+           strcmp(s->address, c->address) == 0 &&
+           strcmp(s->certificate, c->client.sha256) == 0 &&
+           (s->who.account_id != 0) == c->by_cookie;
+}
+
 void auth_call(struct call *c)
 {
     const struct auth_slot *slot;
-    struct str token;
 
     c->tenant_id = c->who.tenant_id = PG_NO_TENANT;
     take_address(c);
     if (c->endpoint->flags & ENDPOINT_PUBLIC) {
         if (fields_check(c))
             call_run(c);
-        return;
-    }
-    if (!token_of(c, &token)) {
-        refuse(c, "Bearer",
-               "Sign in (POST /api/v1/login), or send an API key: "
-               "\"Authorization: Bearer ...\".");
-        return;
-    }
-    crypto_generichash(c->hash, TOKEN_HASH, (const uint8_t *)token.p, token.n,
-                       NULL, 0);
-    slot = slot_of(c);
-    if (slot->until_us > clock_mono(c->api->deps.clock) &&
-        sodium_memcmp(slot->hash, c->hash, TOKEN_HASH) == 0 &&
-        strcmp(slot->address, c->address) == 0 &&
-        (slot->who.account_id != 0) == c->by_cookie) {
+    } else if (!credentials(c)) {
+        ask_who(c);
+    } else if (is_remembered(c, slot = slot_of(c))) {
         c->who = slot->who;
         admit(c);
-        return;
+    } else {
+        auth_look(c);
     }
-    auth_look(c);
 }

@@ -34,6 +34,7 @@ struct identity {
 struct auth_slot {
     uint8_t hash[TOKEN_HASH];
     char address[ADDRESS_TEXT];
+    char certificate[TLS_FINGERPRINT];
     struct identity who;
     int64_t until_us; /* monotonic */
 };
@@ -65,8 +66,10 @@ struct call {
     struct identity who;
     int32_t tenant_id; /* who.tenant_id */
     char address[ADDRESS_TEXT];
-    bool by_cookie;
-    uint8_t hash[TOKEN_HASH];        /* of the token or the cookie */
+    bool by_cookie, by_certificate;
+    struct tls_client client; /* its certificate, where it showed one */
+    const char *tenant_name;  /* that it names, with a certificate alone */
+    uint8_t hash[TOKEN_HASH]; /* of what it is known by */
     const char *values[CALL_VALUES]; /* path and query fields, in order */
     int n_values;
     const struct json *body; /* NULL where the endpoint takes none; CSV too */
@@ -120,6 +123,11 @@ void approval_ask(struct call *c);
 /* login.c: the line for the few password hashes at a time. */
 struct login_gate *login_gate_new(void);
 void login_gate_free(struct login_gate *g);
+
+/* login.c: what a browser needs to know of its session, from c->found. */
+void call_reply_session(struct call *c);
+/* login.c: 429, the account is locked that long. */
+void call_locked(struct call *c, int64_t seconds);
 
 /* factor.c: the 30 s step whose code this is, 0 when it is none. <0: the seed
  * does not open, which call_totp_failed answers. `sealed`: \x text. */

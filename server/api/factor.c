@@ -3,7 +3,9 @@
  *   POST   a seed, once, as text and as what an authenticator scans
  *   PUT    its first code makes it count; recovery codes, once
  *   DELETE takes it away
+ * and its code in a session that an identity provider's word began.
  */
+#include "server/api/gate.h"
 #include "server/api/secret.h"
 #include "server/api/totp.h"
 #include "server/base/hex.h"
@@ -108,7 +110,7 @@ static void totp_begin(struct call *c)
 
 struct proof {
     struct call *call;
-    int64_t step;
+    int64_t step, locked_s;
     int err;
     bool found;
 };
@@ -185,16 +187,107 @@ static void totp_confirm(struct call *c)
 
 static void totp_remove(struct call *c)
 {
-    char account[16];
+    char account[16], hash[2 * TOKEN_HASH + 1];
 
     snprintf(account, sizeof account, "%d", c->who.account_id);
-    call_ask(c, "SELECT totp_remove($1::int)", 1,
-             (const char *const[]){account}, NULL, answer, c);
+    call_ask(
+        c, "SELECT totp_remove($1::int, $2)", 2,
+        (const char *const[]){account, hex_encode(c->hash, TOKEN_HASH, hash)},
+        NULL, answer, c);
+}
+
+/* ---- a code in this session ---- */
+
+static void factor_refused(void *arg, const struct pg_outcome *o)
+{
+    struct call *c = arg;
+
+    if (o->err < 0)
+        call_failed(c, o->err, o);
+    else
+        http_problem(c->r, 403, "code",
+                     "This is not the code of this moment, or it was used.");
+}
+
+static void factor_used(void *arg, const struct pg_outcome *o)
+{
+    struct call *c = arg;
+
+    auth_forget(c);
+    if (o->err < 0) {
+        call_failed(c, o->err, o);
+    } else if (c->found.n == 0) {
+        gate_wrong(c);
+        call_ask(c, "SELECT login_failed($1)", 1,
+                 (const char *const[]){c->who.actor}, NULL, factor_refused, c);
+    } else {
+        call_reply_session(c);
+    }
+}
+
+static void found_row(void *arg, const PGresult *res, int row)
+{
+    struct call *c = arg;
+
+    c->found = arena_str(http_arena(c->r), column_str(res, row, 0));
+}
+
+static void locked_row(void *arg, const PGresult *res, int row)
+{
+    struct proof *p = arg;
+    struct call *c = p->call;
+    struct str sealed = column_str(res, row, 5);
+
+    p->locked_s = column_int(res, row, 2, 0);
+    if (sealed.p)
+        p->err = call_totp_step(c, c->who.account_id,
+                                (int32_t)column_int(res, row, 4, 0), sealed,
+                                json_str(json_get(c->body, "code")), &p->step);
+}
+
+static void factor_looked(void *arg, const struct pg_outcome *o)
+{
+    struct proof *p = arg;
+    struct call *c = p->call;
+    struct str code = json_str(json_get(c->body, "code"));
+    char account[16], step[24], hash[2 * TOKEN_HASH + 1], recovery[65];
+
+    if (o->err < 0) {
+        call_failed(c, o->err, o);
+    } else if (p->locked_s > 0) {
+        call_locked(c, p->locked_s);
+    } else if (p->err < 0 && code.n == TOTP_CODE - 1) {
+        call_totp_failed(c, c->who.account_id, p->err);
+    } else {
+        snprintf(account, sizeof account, "%d", c->who.account_id);
+        snprintf(step, sizeof step, "%lld", (long long)p->step);
+        recovery_hash(code, recovery);
+        call_ask(c, "SELECT session_factor($1::int, $2, $3::bigint, $4)", 4,
+                 (const char *const[]){account,
+                                       hex_encode(c->hash, TOKEN_HASH, hash),
+                                       step, recovery},
+                 found_row, factor_used, c);
+    }
+}
+
+static void session_factor(struct call *c)
+{
+    struct proof *p = arena_alloc(http_arena(c->r), sizeof *p);
+
+    *p = (struct proof){.call = c};
+    if (gate_allows(c))
+        call_ask(c, "SELECT * FROM login_lookup($1)", 1,
+                 (const char *const[]){c->who.actor}, locked_row, factor_looked,
+                 p);
 }
 
 static const struct field confirm_fields[] = {
     {"code", IN_BODY, FIELD_TEXT, true, .min = 6, .max = 6,
      .help = "What the authenticator shows now."},
+    {0}};
+static const struct field code_fields[] = {
+    {"code", IN_BODY, FIELD_TEXT, true, .min = 6, .max = 40,
+     .help = "What the authenticator shows now, or a recovery code."},
     {0}};
 
 const struct endpoint factor_endpoints[] = {
@@ -210,4 +303,7 @@ const struct endpoint factor_endpoints[] = {
     {"DELETE", "/api/v1/totp", 0, ENDPOINT_ANYBODY | ENDPOINT_CONFIRMED,
      "totp_remove", "Takes the second factor away.", .serve = totp_remove,
      .status = 204},
+    {"POST", "/api/v1/session/factor", 0, ENDPOINT_ANYBODY, "session_factor",
+     "Proves the second factor, where the identity provider has not.",
+     code_fields, .serve = session_factor, .answer = "session"},
     {0}};

@@ -99,15 +99,20 @@ static void start(struct login_gate *g)
     }
 }
 
+bool gate_allows(struct call *c)
+{
+    if (guesser_of(c)->wrong < WRONG_MOST)
+        return true;
+    too_many(c, 300, "Too many wrong passwords came from this address.");
+    return false;
+}
+
 void gate_run(struct password_job *j)
 {
     struct login_gate *g = j->call->api->gate;
 
-    if (j->given.n && guesser_of(j->call)->wrong >= WRONG_MOST) {
-        too_many(j->call, 300,
-                 "Too many wrong passwords came from this address.");
+    if (j->given.n && !gate_allows(j->call))
         return;
-    }
     if (g->waiting >= LINE) {
         too_many(j->call, 5, "Too many people sign in at this moment.");
         return;

@@ -29,5 +29,7 @@ void gate_run(struct password_job *j);
 /* accounts.c: runs endpoint->sql with $1 tenant, $2 the body or the path's id,
  * $3 the hash of a generated password, $4 that password. */
 void invite_serve(struct call *c);
+/* False after 429 was answered: its address has guessed too often. */
+bool gate_allows(struct call *c);
 /* Counts against the address of the call. */
 void gate_wrong(struct call *c);

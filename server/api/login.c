@@ -39,7 +39,7 @@ static void take_json(void *arg, const PGresult *res, int row)
 
 /* What the browser needs to know of its session: who, where, and the CSRF
  * word. */
-static void reply_session(struct call *c)
+void call_reply_session(struct call *c)
 {
     char csrf[CSRF_TEXT];
 
@@ -61,7 +61,7 @@ static void session_done(void *arg, const struct pg_outcome *o)
     if (o->err < 0)
         call_failed(c, o->err, o);
     else
-        reply_session(c);
+        call_reply_session(c);
 }
 
 static void wrong_told(void *arg, const struct pg_outcome *o)
@@ -177,6 +177,18 @@ static void account_row(void *arg, const PGresult *res, int row)
     l->job.stored = l->found ? l->stored : NULL;
 }
 
+void call_locked(struct call *c, int64_t seconds)
+{
+    struct str wait =
+        arena_printf(http_arena(c->r), "%lld", (long long)seconds);
+
+    http_set_header(c->r, "Retry-After", wait.p);
+    http_problem(c->r, 429, NULL,
+                 "Too many wrong passwords or codes for this account; wait "
+                 "%s s.",
+                 wait.p);
+}
+
 static void looked(void *arg, const struct pg_outcome *o)
 {
     struct login *l = arg;
@@ -185,12 +197,7 @@ static void looked(void *arg, const struct pg_outcome *o)
     if (o->err < 0) {
         call_failed(c, o->err, o);
     } else if (l->locked_s > 0) {
-        struct str wait =
-            arena_printf(http_arena(c->r), "%lld", (long long)l->locked_s);
-        http_set_header(c->r, "Retry-After", wait.p);
-        http_problem(c->r, 429, NULL,
-                     "Too many wrong passwords for this account; wait %s s.",
-                     wait.p);
+        call_locked(c, l->locked_s);
     } else {
         gate_run(&l->job);
     }
@@ -224,10 +231,7 @@ static void session_ask(struct call *c, const char *sql, const char *second)
 
 static void session_get(struct call *c)
 {
-    session_ask(c,
-                "SELECT session_show($1::int, $3::int)"
-                " FROM (SELECT $2::text) p",
-                NULL);
+    session_ask(c, "SELECT session_show($1::int, $3::int, $2)", NULL);
 }
 
 static void session_switch(struct call *c)

@@ -5,7 +5,9 @@
  *   GET start    -> (pool) begun -> 302 to the provider
  *   GET callback -> (pool) proven -> oidc_login -> a session, 302 to /
  * Only accounts that exist: matched by the verified email the first time, by
- * issuer and subject from then on.
+ * issuer and subject from then on. A second factor that is needed, and that the
+ * provider does not vouch for (oidc.second_factor), is asked for afterwards:
+ * POST /api/v1/session/factor.
  */
 #include "server/api/call.h"
 #include "server/base/hex.h"
@@ -166,6 +168,7 @@ static void new_session(struct passage *p)
     struct arena *a = http_arena(c->r);
     bool fresh = p->claims.auth_s > p->now_s - CONFIRM_S &&
                  p->claims.auth_s <= p->now_s + 60;
+    bool factor = token_says(&p->claims, p->options->second_factor);
     const char *values[] = {p->options->issuer,
                             arena_str(a, p->claims.subject).p,
                             p->claims.email.n ? arena_str(a, p->claims.email).p
@@ -173,15 +176,18 @@ static void new_session(struct passage *p)
                             hex,
                             c->address,
                             str_utf8(agent) ? agent.p : "",
-                            fresh ? "true" : "false"};
+                            fresh ? "true" : "false",
+                            factor ? "true" : "false"};
 
     randombytes_buf(random, sizeof random);
     hex_encode(random, sizeof random, p->cookie);
     crypto_generichash(hash, sizeof hash, (uint8_t *)p->cookie,
                        strlen(p->cookie), NULL, 0);
     hex_encode(hash, sizeof hash, hex);
-    call_ask(c, "SELECT oidc_login($1, $2, $3, $4, $5, $6, $7::boolean)", 7,
-             values, found_row, signed_in, p);
+    call_ask(c,
+             "SELECT oidc_login($1, $2, $3, $4, $5, $6, $7::boolean,"
+             " $8::boolean)",
+             8, values, found_row, signed_in, p);
 }
 
 static int finish_work(void *arg)

@@ -231,7 +231,7 @@ static void openapi_serve(struct call *c)
             }
     buf_printf(b,
                "},\"components\":%s,\"security\":[{\"key\":[]},"
-               "{\"session\":[]}]}\n",
+               "{\"session\":[]},{\"certificate\":[]}]}\n",
                openapi_components);
     http_reply(c->r, 200, "application/json", buf_view(b));
 }

@@ -39,7 +39,8 @@ static const struct cli_command commands[] = {
      " again."},
     {"tenant list", "", 0, 0, list_args, cmd_tenant_list, "List tenants."},
     {"api-key add", "TENANT", 1, 1, api_key_add_args, cmd_api_key_add,
-     "Make a further API key of a tenant."},
+     "Make a further API key of a tenant, or let a machine in by its"
+     " certificate."},
     {"api-key list", "TENANT", 1, 1, api_key_list_args, cmd_api_key_list,
      "List a tenant's API keys, without their secrets."},
     {"api-key remove", "TENANT ID", 2, 2, no_args, cmd_api_key_remove,

@@ -57,9 +57,9 @@ int server_open_oidc(struct server *v)
     n -= n && s->http_public_url[n - 1] == '/';
     snprintf(v->redirect_uri, sizeof v->redirect_uri,
              "%.*s/api/v1/oidc/callback", (int)n, s->http_public_url);
-    v->oidc = (struct oidc_options){s->oidc_issuer, s->oidc_client_id,
+    v->oidc = (struct oidc_options){s->oidc_issuer,      s->oidc_client_id,
                                     s->oidc_secret_file, s->oidc_name,
-                                    v->redirect_uri};
+                                    v->redirect_uri,     s->oidc_factor};
     return 0;
 }
 

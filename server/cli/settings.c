@@ -84,6 +84,11 @@ const struct conf_option settings_options[] = {
      "As whom the provider knows this server."},
     {"oidc.client_secret_file", CONF_TEXT, FIELD(oidc_secret_file), NULL, "", 0,
      1000, NULL, "File with the secret for it. Empty: a public client."},
+    {"oidc.second_factor", CONF_TEXT, FIELD(oidc_factor), NULL, "", 0, 500,
+     NULL,
+     "What the provider's tokens say (amr or acr; several with commas, as in"
+     " mfa,otp) when it has asked for a second factor. Empty: where one is"
+     " needed, this server asks for its own."},
     {"oidc.name", CONF_TEXT, FIELD(oidc_name), NULL, "single sign-on", 1, 60,
      NULL, "The provider's name for people."},
     {"signup.open", CONF_BOOL, FIELD(signup_open), NULL, "off", 0, 0, NULL,

@@ -21,7 +21,7 @@ struct settings {
     int64_t session_idle_s, session_most_s;
     bool signup_open;
     const char *http_public_url, *oidc_issuer, *oidc_client_id,
-        *oidc_secret_file, *oidc_name;
+        *oidc_secret_file, *oidc_name, *oidc_factor;
     int64_t tcp_line_max, tcp_depth_max, tcp_rate, tcp_idle_s, tcp_bye_s,
         tcp_linger_s, tcp_sessions;
     int64_t clock_poll_ms;

@@ -5,7 +5,9 @@
 #include "server/base/hex.h"
 #include "server/cli/db.h"
 #include "server/cli/table.h"
+#include "server/tls/client.h"
 #include "timesvc/zone.h"
+#include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +18,11 @@ const struct cli_arg api_key_add_args[] = {
     {"rights", "LIST", false,
      "comma-separated, such as view,export (default: all of a tenant's)"},
     {"critical", NULL, false, "it may do critical acts, and nobody is asked"},
+    {"certificate", "FILE", false,
+     "the machine is known by this certificate (PEM), of http.client_ca"},
+    {"certificate-subject", "NAME", false,
+     "or by whichever has this subject, as in CN=billing,O=Utility"},
+    {"secret", NULL, false, "with a certificate: a key must come as well"},
     {"json", NULL, false, "print JSON"},
     {0}};
 const struct cli_arg api_key_list_args[] = {{"json", NULL, false, "print JSON"},
@@ -39,32 +46,51 @@ const struct cli_arg tenant_set_args[] = {
 
 enum { KEY_BYTES = 24, KEY_TEXT = 4 + 2 * KEY_BYTES + 1, PREFIX = 12 };
 
-/* "hdk_" and 192 random bits; only its hash is stored. */
-static int key_make(PGconn *pq, int32_t tenant, const char *name,
-                    const char *rights, bool critical, char key[KEY_TEXT])
+/* What a machine is known by, and what it may do. */
+struct machine {
+    const char *name, *rights; /* NULL: all of a tenant's */
+    bool critical;
+    const char *subject; /* of its certificate, or NULL */
+    char sha256[TLS_FINGERPRINT];
+    bool secret;        /* it has a key */
+    char key[KEY_TEXT]; /* "hdk_" and 192 random bits; only its hash is kept */
+};
+
+static void key_make(struct machine *m, char hex[65], char prefix[PREFIX + 1])
+{
+    unsigned char random[KEY_BYTES], hash[32];
+
+    randombytes_buf(random, sizeof random);
+    memcpy(m->key, "hdk_", 4);
+    hex_encode(random, sizeof random, m->key + 4);
+    snprintf(prefix, PREFIX + 1, "%.*s", PREFIX, m->key);
+    crypto_generichash(hash, sizeof hash, (unsigned char *)m->key,
+                       strlen(m->key), NULL, 0);
+    hex_encode(hash, sizeof hash, hex);
+}
+
+static int machine_add(PGconn *pq, int32_t tenant, struct machine *m)
 {
     static const char sql[] =
         "INSERT INTO api_key (tenant_id, name, prefix, hash, rights,"
-        " created_by, critical)"
+        " created_by, critical, certificate_sha256, certificate_subject)"
         " VALUES ($1, $2, $3, $4, right_bits(CASE WHEN $5::text IS NULL THEN"
         " array_remove(right_list(), 'platform') ELSE string_to_array($5, ',')"
-        " END), current_setting('headend.actor', true), $6)";
-    unsigned char random[KEY_BYTES], hash[32];
-    char hex[65], id[16], prefix[PREFIX + 1];
-    const char *values[6] = {id,  name,   prefix,
-                             hex, rights, critical ? "true" : "false"};
+        " END), current_setting('headend.actor', true), $6, $7, $8)";
+    char hex[65], id[16], prefix[PREFIX + 1] = "";
+    const char *values[8] = {id,        m->name,
+                             prefix,    m->secret ? hex : NULL,
+                             m->rights, m->critical ? "true" : "false",
+                             m->sha256, m->subject};
 
     if (sodium_init() < 0)
         return cli_fail("no source of random numbers");
-    randombytes_buf(random, sizeof random);
-    memcpy(key, "hdk_", 4);
-    hex_encode(random, sizeof random, key + 4);
-    snprintf(prefix, sizeof prefix, "%.*s", PREFIX, key);
-    crypto_generichash(hash, sizeof hash, (unsigned char *)key, strlen(key),
-                       NULL, 0);
-    hex_encode(hash, sizeof hash, hex);
+    if (m->secret)
+        key_make(m, hex, prefix);
+    if (!*m->sha256)
+        values[6] = NULL;
     snprintf(id, sizeof id, "%d", tenant);
-    PGresult *r = db_query(pq, sql, 6, values);
+    PGresult *r = db_query(pq, sql, 8, values);
     PQclear(r);
     return r ? 0 : 1;
 }
@@ -73,18 +99,23 @@ static void print_key(const char *name, int32_t tenant, const char *key,
                       bool json)
 {
     if (json)
-        printf("{\"tenant\":\"%s\",\"tenant_id\":%d,\"api_key\":\"%s\"}\n",
-               name, tenant, key);
-    else
+        printf("{\"tenant\":\"%s\",\"tenant_id\":%d,\"api_key\":%s%s%s}\n",
+               name, tenant, *key ? "\"" : "", *key ? key : "null",
+               *key ? "\"" : "");
+    else if (*key)
         printf("tenant %s has id %d\nAPI key (shown once): %s\n", name, tenant,
                key);
+    else
+        printf("tenant %s has id %d; the certificate is the key, with X-Tenant:"
+               " %s\n",
+               name, tenant, name);
 }
 
 int cmd_tenant_add(struct cli *c)
 {
     const char *zone = cli_get(c, tenant_add_args, "timezone");
     const char *values[2] = {c->free[0], zone ? zone : "UTC"};
-    char key[KEY_TEXT];
+    struct machine m = {.name = "cli", .secret = true};
 
     if (!zone_find(str_of(values[1])))
         return cli_fail("--timezone %s: no such IANA time zone", values[1]);
@@ -96,12 +127,10 @@ int cmd_tenant_add(struct cli *c)
     PGresult *r = db_query(pq, "SELECT tenant_add($1, $2)", 2, values);
     if (r) {
         int32_t tenant = atoi(PQgetvalue(r, 0, 0));
-        status = db_tenant(pq, tenant) == 0
-                     ? key_make(pq, tenant, "cli", NULL, false, key)
-                     : 1;
+        status = db_tenant(pq, tenant) == 0 ? machine_add(pq, tenant, &m) : 1;
         PGresult *end = status == 0 ? db_query(pq, "COMMIT", 0, NULL) : NULL;
         if (end)
-            print_key(c->free[0], tenant, key,
+            print_key(c->free[0], tenant, m.key,
                       cli_get(c, tenant_add_args, "json") != NULL);
         status = end ? 0 : 1;
         PQclear(end);
@@ -203,22 +232,44 @@ int cmd_tenant_list(struct cli *c)
     return r ? 0 : 1;
 }
 
+static int read_certificate(const char *path, struct machine *m)
+{
+    struct tls_client found;
+    char text[32 * 1024];
+    FILE *f = fopen(path, "re");
+    size_t n = f ? fread(text, 1, sizeof text, f) : 0;
+
+    if (f)
+        fclose(f);
+    if (!f)
+        return cli_fail("--certificate %s: %s", path, strerror(errno));
+    if (tls_client_told((struct str){text, n}, &found) < 0 || !*found.subject)
+        return cli_fail("--certificate %s: no certificate (PEM)", path);
+    memcpy(m->sha256, found.sha256, sizeof m->sha256);
+    return 0;
+}
+
 int cmd_api_key_add(struct cli *c)
 {
     const char *name = cli_get(c, api_key_add_args, "name");
-    char key[KEY_TEXT];
+    const char *certificate = cli_get(c, api_key_add_args, "certificate");
+    struct machine m = {
+        .name = name ? name : "cli",
+        .rights = cli_get(c, api_key_add_args, "rights"),
+        .critical = cli_get(c, api_key_add_args, "critical") != NULL,
+        .subject = cli_get(c, api_key_add_args, "certificate-subject"),
+        .secret = cli_get(c, api_key_add_args, "secret") != NULL};
+
+    m.secret = m.secret || !(certificate || m.subject);
+    if (certificate && read_certificate(certificate, &m) != 0)
+        return 1;
     PGconn *pq = db_open(c, DB_SERVER);
     if (!pq)
         return 1;
     int32_t tenant = db_tenant_named(pq, c->free[0]);
-    int status =
-        tenant < 0
-            ? 1
-            : key_make(pq, tenant, name ? name : "cli",
-                       cli_get(c, api_key_add_args, "rights"),
-                       cli_get(c, api_key_add_args, "critical") != NULL, key);
+    int status = tenant < 0 ? 1 : machine_add(pq, tenant, &m);
     if (status == 0)
-        print_key(c->free[0], tenant, key,
+        print_key(c->free[0], tenant, m.key,
                   cli_get(c, api_key_add_args, "json") != NULL);
     PQfinish(pq);
     return status;
@@ -236,7 +287,8 @@ int cmd_api_key_list(struct cli *c)
             : db_query(pq,
                        "SELECT api_key_id, name, prefix,"
                        " array_to_string(right_names(rights), ',') AS rights,"
-                       " critical, expires_at, last_used_at FROM api_key"
+                       " critical, certificate_sha256, certificate_subject,"
+                       " expires_at, last_used_at FROM api_key"
                        " ORDER BY api_key_id",
                        0, NULL);
     if (r && cli_get(c, api_key_list_args, "json"))

@@ -12,6 +12,8 @@ struct oidc_options {
     const char *client_id, *secret_file; /* "": a client without a secret */
     const char *name;                    /* for people */
     const char *redirect_uri;
+    const char *second_factor; /* what its tokens say (amr, acr) when it has
+                                  asked for one; "": nothing counts */
 };
 
 enum { OIDC_WORD = 44, OIDC_ERROR = 400 };

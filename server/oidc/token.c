@@ -240,5 +240,35 @@ const char *token_check(struct arena *a, struct str token, struct str jwks,
     if (json_bool(json_get(claims, "email_verified"), false))
         ret->email = json_str(json_get(claims, "email"));
     json_int(json_get(claims, "auth_time"), &ret->auth_s);
+    ret->amr = json_get(claims, "amr");
+    ret->acr = json_str(json_get(claims, "acr"));
     return NULL;
+}
+
+static bool says_word(const struct token_claims *t, struct str word)
+{
+    struct str said;
+
+    if (word.n == 0)
+        return false;
+    for (uint32_t i = 0; (said = json_str(json_at(t->amr, i))).p; i++)
+        if (str_eq(said, word))
+            return true;
+    return t->acr.p && str_eq(t->acr, word);
+}
+
+bool token_says(const struct token_claims *t, const char *words)
+{
+    struct str rest = str_of(words);
+
+    while (rest.n) {
+        const char *comma = memchr(rest.p, ',', rest.n);
+        size_t n = comma ? (size_t)(comma - rest.p) : rest.n;
+
+        if (says_word(t, str_trim((struct str){rest.p, n})))
+            return true;
+        n += comma != NULL;
+        rest = (struct str){rest.p + n, rest.n - n};
+    }
+    return false;
 }

@@ -18,13 +18,12 @@ enum { DER_MAX = 16 * 1024, SHA256_SIZE = 32 };
 static void take_subject(X509 *x, char to[TLS_SUBJECT])
 {
     BIO *b = BIO_new(BIO_s_mem());
-    unsigned long utf8 = XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB;
     char *text;
     long n;
 
     if (!b)
         abort(); /* out of memory */
-    X509_NAME_print_ex(b, X509_get_subject_name(x), 0, utf8);
+    X509_NAME_print_ex(b, X509_get_subject_name(x), 0, XN_FLAG_RFC2253);
     n = BIO_get_mem_data(b, &text);
     if (n > 0 && n < TLS_SUBJECT && str_utf8((struct str){text, (size_t)n}))
         snprintf(to, TLS_SUBJECT, "%.*s", (int)n, text);
@@ -79,18 +78,18 @@ static void undo_percent(struct str s, struct buf *out)
     }
 }
 
-/* Between the lines of PEM, where there are such. */
+/* Between the lines of PEM, or the colons, where there are such. */
 static struct str inner(struct str s)
 {
     static const char begin[] = "-----BEGIN CERTIFICATE-----";
-    const char *end;
+    const char *p = memmem(s.p, s.n, begin, sizeof begin - 1), *end;
 
-    s = str_trim(s);
-    if (s.n > sizeof begin && memcmp(s.p, begin, sizeof begin - 1) == 0) {
-        s = (struct str){s.p + sizeof begin - 1, s.n - (sizeof begin - 1)};
-        end = memmem(s.p, s.n, "-----END", 8);
-        return end ? (struct str){s.p, (size_t)(end - s.p)} : (struct str){0};
+    if (p) {
+        p += sizeof begin - 1;
+        end = memmem(p, s.n - (size_t)(p - s.p), "-----END", 8);
+        return (struct str){p, end ? (size_t)(end - p) : 0};
     }
+    s = str_trim(s);
     if (s.n > 2 && s.p[0] == ':' && s.p[s.n - 1] == ':')
         return (struct str){s.p + 1, s.n - 2};
     return s;
@@ -104,7 +103,7 @@ int tls_client_told(struct str header, struct tls_client *ret)
     size_t n = 0;
     int r = told_hash(str_trim(header), ret);
 
-    if (r == 0 || header.n > 2 * DER_MAX)
+    if (r == 0 || header.n == 0 || header.n > 2 * DER_MAX)
         return r;
     undo_percent(header, &text);
     base64 = inner(buf_view(&text));

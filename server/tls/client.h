@@ -11,7 +11,8 @@ enum { TLS_FINGERPRINT = 65, TLS_SUBJECT = 256 };
 
 struct tls_client {
     char sha256[TLS_FINGERPRINT]; /* of all of it, lower hex; "": none */
-    char subject[TLS_SUBJECT];    /* RFC 4514; "": not known, or too long */
+    char subject[TLS_SUBJECT];    /* RFC 4514, ASCII alone; "": not known,
+                                     or too long */
     int64_t until_us;             /* its end; INT64_MAX: not known */
 };
 

@@ -89,6 +89,8 @@ def fill(site, tenant):
 @pytest.fixture
 def world(site):
     site.headend.cli("keys", "init")
+    site.headend.configure(http__trusted_proxies="127.0.0.1",
+                           http__client_header="X-Certificate")
     victim = site.tenant(MARK)
     other = site.tenant("other")
     site.start()
@@ -138,6 +140,14 @@ def callers(site, other):
     yield "nobody", {}
     yield "wrong key", {"Authorization": "Bearer hdk_" + "0" * 48}
     yield "key of another tenant", key(site, other, ours)
+    site.headend.cli("api-key", "add", "other", "--rights", ",".join(ours),
+                     "--certificate-subject", "CN=machine")
+    site.sql("UPDATE api_key SET certificate_subject = NULL, "
+             "certificate_sha256 = %s WHERE certificate_subject = 'CN=machine' "
+             "RETURNING 1", ("5a" * 32,))
+    machine = {"X-Certificate": "5a" * 32}
+    yield "certificate of another tenant", {**machine, "X-Tenant": "other"}
+    yield "the same that names this one", {**machine, "X-Tenant": MARK}
     yield "admin of another tenant", cookie(
         signed_in(site, "admin@other.example", "other"))
     yield "viewer of another tenant", cookie(

@@ -11,6 +11,8 @@ import urllib.request
 import pytest
 from harness import GOOD, Person, invite, signed_in
 from harness.provider import Key, Provider, b64
+from harness.totp import totp
+from test_trust import guarded
 
 ANNA = "anna@example.org"
 
@@ -56,6 +58,7 @@ class Browser(Person):
 
 @pytest.fixture
 def provider(site, tmp_path):
+    site.headend.cli("keys", "init")
     provider = Provider(tmp_path)
     secret = tmp_path / "secret"
     secret.write_text(provider.secret + "\n")
@@ -191,3 +194,85 @@ def test_a_provider_that_is_away_or_none_stops_nobody_else(site, provider):
     site.start()
     assert person.call("GET", "/api/v1/oidc")[1] == {"name": None}
     assert Browser(site).get("/api/v1/oidc/start")[0] == 404
+
+
+# ---- a second factor ----
+
+def demanded(site):
+    """Anna's tenant demands one from now on."""
+    invite(site, ANNA)
+    site.sql("UPDATE tenant SET second_factor = true WHERE name = 'demo' "
+             "RETURNING 1")
+
+
+def lacks(browser):
+    """As the session says, and as its requests are treated."""
+    lacking = browser.call("GET", "/api/v1/session")[1]["lacks_factor"]
+    status, why = browser.call("GET", "/api/v1/meters")
+    assert (status, why.get("field")) == (
+        (403, "second_factor") if lacking else (200, None))
+    return lacking
+
+
+def again(site, provider, **said):
+    """Just now, so that critical acts are open."""
+    browser = Browser(site)
+    asked = browser.start("?again=true")
+    assert browser.back(asked["state"], provider.code(asked, **said)) == 302
+    return browser
+
+
+def test_providers_second_factor_counts_where_the_operator_says_so(
+        site, provider):
+    demanded(site)
+    assert lacks(through(site, provider, amr=["pwd", "mfa"])[1])
+    site.headend.stop()
+    site.headend.configure(oidc__second_factor="otp, mfa,https://refeds/mfa")
+    site.start()
+    for said, lacking in (
+            ({"amr": ["pwd", "mfa"]}, False), ({"amr": ["otp"]}, False),
+            ({"acr": "https://refeds/mfa"}, False), ({"amr": ["pwd"]}, True),
+            ({"amr": "mfa"}, True), ({"acr": ["mfa"]}, True), ({}, True),
+            ({"amr": [["mfa"], {"a": "mfa"}, "otp,", ""]}, True)):
+        assert lacks(through(site, provider, **said)[1]) == lacking, said
+    assert site.sql("SELECT count(*) FROM audit_entry WHERE action = 'login' "
+                    "AND after ->> 'second_factor' = 'true'") == [(3,)]
+
+
+def test_our_own_second_factor_is_asked_after_the_providers_word(
+        site, provider):
+    demanded(site)
+    browser = again(site, provider)
+    assert lacks(browser)
+    assert browser.call("POST", "/api/v1/session/factor",
+                        {"code": "123456"})[0] == 409  # there is none yet
+    secret, recovery = guarded(browser)
+    assert not lacks(browser)
+    # From now on its code is asked for, whatever else is known.
+    browser = again(site, provider)
+    assert lacks(browser)
+    status, why = browser.call("DELETE", "/api/v1/totp")
+    assert (status, why["field"]) == (403, "second_factor")
+    code = totp(secret)
+    assert prove(browser, code) == (200, None) and not lacks(browser)
+    other = again(site, provider)
+    assert lacks(other)
+    assert prove(other, code) == (403, "code") and lacks(other)  # used
+    assert prove(other, recovery[0]) == (200, None) and not lacks(other)
+    assert other.call("DELETE", "/api/v1/totp")[0] == 204
+    assert lacks(other) and lacks(browser)
+
+
+def prove(browser, code):
+    status, said = browser.call("POST", "/api/v1/session/factor",
+                                {"code": code})
+    return status, said.get("field")
+
+
+def test_own_second_factor_is_asked_where_no_tenant_demands_it(site, provider):
+    secret, _ = guarded(signed_in(site, ANNA))
+    browser = through(site, provider)[1]
+    assert lacks(browser)  # and the session is known
+    for _ in range(5):
+        assert prove(browser, "000000") == (403, "code")
+    assert prove(browser, totp(secret))[0] == 429  # guessing is slowed

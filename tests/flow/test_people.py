@@ -150,7 +150,8 @@ def test_a_post_sent_again_is_done_once(site, demo):
 
 # Posts that make nothing that a second one would make again: they sign in or
 # out, show something, or decide what can be decided once.
-WITHOUT_KEY = {"login", "session_switch", "session_confirm", "password_change",
+WITHOUT_KEY = {"login", "session_switch", "session_confirm", "session_factor",
+               "password_change",
                "totp_begin", "totp_confirm", "totp_remove", "signup",
                "approval_approve", "approval_reject", "meter_key_reveal"}
 
