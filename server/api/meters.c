@@ -155,7 +155,7 @@ const struct endpoint meter_endpoints[] = {
      "Registers many, with a result for each row; JSON or CSV.", import_fields,
      .serve = meters_import, .answer = "meters_imported"},
     {"GET", "/api/v1/meters/{id}/conformity", RIGHT_VIEW, 0, "conformity_get",
-     "Does it keep what its passport says?", id_fields,
+     "Whether it keeps what its passport says.", id_fields,
      .sql = "SELECT meter_conformity($1::int, $2::int)",
      .answer = "conformity"},
     {"POST", "/api/v1/meters/{id}/conformity/accept", RIGHT_KEYS,
