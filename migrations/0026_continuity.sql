@@ -11,17 +11,16 @@ DROP FUNCTION store_keys(interval, boolean);
 -- last frame (0 into the others, -1 where counters do not follow each other).
 -- `odd`: the meters that count_frames() has to look at, frame by frame.
 -- `unproven`: those whose frames may be known. Meters are tenant << 32 | meter.
--- Frames before journal.counted had their counters looked at in another life.
-CREATE FUNCTION counters_go_on(p_journal int, p_from bigint, p_to bigint,
+-- Frames before p_counted had their counters looked at in another life; NULL:
+-- a replay.
+CREATE FUNCTION counters_go_on(p_from bigint, p_to bigint, p_counted bigint,
     OUT odd bigint[], OUT unproven bigint[])
 LANGUAGE plpgsql AS $$
-DECLARE
-    done bigint := (SELECT j.counted FROM journal j WHERE j.journal_no = p_journal);
 BEGIN
-    IF done > p_from THEN
+    IF p_counted > p_from THEN
         unproven := array(SELECT f.tenant_id::bigint << 32 | f.meter_id
             FROM stage_frame f WHERE f.run <> 0);
-        odd := CASE WHEN done < p_to THEN unproven ELSE '{}' END;
+        odd := CASE WHEN p_counted < p_to THEN unproven ELSE '{}' END;
         RETURN;
     END IF;
     WITH booked AS (
@@ -50,7 +49,7 @@ BEGIN
         FROM (SELECT unnest(unproven) EXCEPT SELECT unnest(odd)) AS u (meter)
         WHERE k.tenant_id = u.meter >> 32 AND k.meter_id = u.meter & 4294967295;
     END IF;
-    IF p_journal IS NULL THEN -- a replay: any of it may have come again meanwhile
+    IF p_counted IS NULL THEN -- a replay: any of it may have come again meanwhile
         unproven := array(SELECT f.tenant_id::bigint << 32 | f.meter_id
             FROM stage_frame f WHERE f.run <> 0);
     END IF;
@@ -149,11 +148,16 @@ LANGUAGE plpgsql AS $$
 DECLARE
     again boolean := p_journal IS NULL; -- a replay: much of it is known
     met boolean;
+    counted bigint;
     c record;
 BEGIN
     IF NOT again THEN
-        UPDATE journal SET cursor = p_to, stored_at = now()
-            WHERE journal_no = p_journal AND cursor = p_from;
+        UPDATE journal j SET cursor = p_to, stored_at = now(),
+            counted = greatest(j.counted, p_to),
+            gaps = CASE WHEN j.counted >= p_to THEN j.gaps END
+        FROM (SELECT o.counted FROM journal o WHERE o.journal_no = p_journal) o
+        WHERE j.journal_no = p_journal AND j.cursor = p_from
+        RETURNING o.counted INTO counted;
         IF NOT FOUND THEN
             RAISE EXCEPTION 'the cursor of journal % is not at %', p_journal, p_from
                 USING ERRCODE = 'HE001';
@@ -163,8 +167,9 @@ BEGIN
     IF p_profiles <> '[]' THEN
         PERFORM store_profiles(p_profiles);
     END IF;
-    c := counters_go_on(p_journal, p_from, p_to);
-    PERFORM set_config('headend.odd_meters', c.odd::text, true);
+    c := counters_go_on(p_from, p_to, counted);
+    PERFORM set_config('headend.odd_meters', c.odd::text, true),
+        set_config('headend.counted', coalesce(counted, 0)::text, true);
     IF store_keys(p_window, again, c.unproven) THEN
         DELETE FROM stage_capture s USING stage_frame f
             WHERE f.frame_id = s.frame_id AND f.fate = 2;
@@ -298,7 +303,8 @@ RETURNS TABLE (tenant_id int, missing bigint, late bigint)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    since bigint := 0; -- frame id
+    since bigint := (p_journal::bigint << 48) -- frame id; NULL: a replay
+        | (current_setting('headend.counted')::bigint >> 3);
     odd bigint[] := current_setting('headend.odd_meters')::bigint[];
     f record;
     s record;
@@ -306,12 +312,8 @@ DECLARE
     shown frame_gap[] := '{}';
     at timestamptz;
 BEGIN
-    IF p_journal IS NOT NULL THEN
-        SELECT p_journal::bigint << 48 | j.counted >> 3 INTO since
-        FROM journal j WHERE j.journal_no = p_journal AND j.counted < p_to;
-        IF NOT FOUND THEN
-            RETURN;
-        END IF;
+    IF odd = '{}' THEN
+        RETURN;
     END IF;
     FOR f IN
         SELECT f.tenant_id, f.meter_id, f.session, f.counter, f.frame_time,
@@ -320,7 +322,8 @@ BEGIN
             lag(f.meter_id) OVER w IS DISTINCT FROM f.meter_id AS first_one
         FROM stage_frame f JOIN unnest(odd) AS o(meter)
           ON o.meter = f.tenant_id::bigint << 32 | f.meter_id
-        WHERE f.counter < 1::bigint << 48 AND f.fate <> 4 AND f.frame_id >= since
+        WHERE f.counter < 1::bigint << 48 AND f.fate <> 4
+          AND (since IS NULL OR f.frame_id >= since)
         WINDOW w AS (PARTITION BY f.tenant_id, f.meter_id
             ORDER BY f.frame_time, f.counter)
         ORDER BY f.tenant_id, f.meter_id, f.frame_time, f.counter
@@ -359,6 +362,10 @@ BEGIN
     END LOOP;
 
     IF shown <> '{}' THEN
+        UPDATE journal SET gaps = (SELECT jsonb_agg(t) FROM (SELECT g.tenant_id,
+                sum(g.skipped) AS missing, sum(g.late) AS late
+                FROM unnest(shown) g GROUP BY 1) t)
+            WHERE journal_no = p_journal;
         FOR at IN SELECT DISTINCT date_trunc('month', g.at, 'UTC') FROM unnest(shown) g LOOP
             PERFORM ensure_partition('event', 'month', at);
         END LOOP;
@@ -375,10 +382,11 @@ BEGIN
         ON CONFLICT (tenant_id, minute) DO UPDATE
             SET missing = l.missing + excluded.missing, late = l.late + excluded.late;
     END IF;
-    UPDATE journal SET counted = p_to, gaps = CASE WHEN shown <> '{}' THEN (
-            SELECT jsonb_agg(t) FROM (SELECT g.tenant_id, sum(g.skipped) AS missing,
-                sum(g.late) AS late FROM unnest(shown) g GROUP BY 1) t) END
-        WHERE journal_no = p_journal;
     RETURN QUERY SELECT g.tenant_id, sum(g.skipped)::bigint, sum(g.late)::bigint
         FROM unnest(shown) g GROUP BY 1;
 END $$;
+
+-- As in 0010_clock, without numeric: exact until the year 2255.
+CREATE OR REPLACE FUNCTION time_us(t timestamptz) RETURNS bigint
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+$$ SELECT (date_part('epoch', t) * 1000000)::bigint $$;
