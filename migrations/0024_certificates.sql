@@ -1,5 +1,5 @@
 -- Machines that are known by a client certificate; what a session has proven
--- beside the password, or beside an identity provider's word.
+-- beside the password, or beside an identity provider's word; quotas.
 
 -- ---- client certificates ----
 
@@ -334,3 +334,98 @@ REVOKE ALL ON FUNCTION authenticate_key, session_show, factor_use, session_facto
     oidc_login, totp_remove FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION authenticate_key, session_show, session_factor, oidc_login,
     totp_remove TO headend_server;
+
+-- ---- quotas: the operator says how much, the tenant's admin no more ----
+
+ALTER TABLE tenant
+    ADD COLUMN codec_quota int CHECK (codec_quota >= 0),
+    ADD COLUMN frame_days_quota int CHECK (frame_days_quota BETWEEN 1 AND 3660);
+COMMENT ON COLUMN tenant.codec_quota IS 'most payload codecs, by name; NULL: no limit';
+COMMENT ON COLUMN tenant.frame_days_quota IS 'most that frame_days may be; NULL: 3660';
+
+CREATE OR REPLACE FUNCTION tenant_json(t tenant) RETURNS json LANGUAGE sql STABLE AS $$
+    SELECT json_build_object('tenant_id', t.tenant_id, 'name', t.name,
+        'timezone', t.timezone, 'locale', t.locale, 'frame_days', t.frame_days,
+        'meter_quota', t.meter_quota, 'codec_quota', t.codec_quota,
+        'frame_days_quota', t.frame_days_quota,
+        'uplinks_per_minute', t.uplinks_per_minute, 'critical', t.critical,
+        'second_factor', t.second_factor,
+        'suspended_at', t.suspended_at, 'created_at', t.created_at,
+        'revision', t.revision) $$;
+
+CREATE FUNCTION frame_days_checked() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.frame_days_quota IS DISTINCT FROM OLD.frame_days_quota THEN
+        NEW.frame_days := least(NEW.frame_days, NEW.frame_days_quota);
+    ELSIF NEW.frame_days > NEW.frame_days_quota THEN
+        PERFORM refuse(422, 'frame_days', format(
+            'The platform''s operator allows this tenant %s days.', NEW.frame_days_quota));
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER frame_days_quota BEFORE UPDATE OF frame_days, frame_days_quota ON tenant
+    FOR EACH ROW EXECUTE FUNCTION frame_days_checked();
+
+CREATE FUNCTION codec_quota_check() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    quota int := (SELECT codec_quota FROM tenant WHERE tenant_id = NEW.tenant_id);
+BEGIN
+    IF quota <= (SELECT count(DISTINCT c.name) FROM codec c
+        WHERE c.tenant_id = NEW.tenant_id AND c.name <> NEW.name) THEN
+        PERFORM refuse(409, 'name', format(
+            'The tenant may have %s payload codecs and has them.', quota));
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER codec_quota BEFORE INSERT ON codec
+    FOR EACH ROW EXECUTE FUNCTION codec_quota_check();
+
+-- Absent: as it was; null (uplinks_per_minute: 0 too): no limit.
+CREATE FUNCTION quota_said(p_body jsonb, p_name text, p_was int) RETURNS int
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_body ? p_name THEN (p_body ->> p_name)::int ELSE p_was END $$;
+
+CREATE FUNCTION tenant_quotas(p_id int, p_body jsonb) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    UPDATE tenant SET meter_quota = quota_said(p_body, 'meter_quota', meter_quota),
+        codec_quota = quota_said(p_body, 'codec_quota', codec_quota),
+        frame_days_quota = quota_said(p_body, 'frame_days_quota', frame_days_quota),
+        uplinks_per_minute = nullif(
+            quota_said(p_body, 'uplinks_per_minute', uplinks_per_minute), 0)
+        WHERE tenant_id = p_id $$;
+
+CREATE OR REPLACE FUNCTION tenant_make(p_body jsonb) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    id int;
+BEGIN
+    PERFORM in_scope(0);
+    id := tenant_add(p_body ->> 'name',
+        coalesce(zone_check('timezone', p_body ->> 'timezone'), 'UTC'));
+    PERFORM tenant_quotas(id, p_body);
+    UPDATE tenant SET locale = coalesce(p_body ->> 'locale', locale) WHERE tenant_id = id;
+    RETURN (SELECT tenant_json(t) FROM tenant t WHERE tenant_id = id);
+END $$;
+
+CREATE OR REPLACE FUNCTION tenant_operate(p_body jsonb, p_id int) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    t tenant;
+BEGIN
+    PERFORM in_scope(0);
+    SELECT * INTO t FROM tenant WHERE tenant_id = p_id AND tenant_id <> 0 FOR UPDATE;
+    IF NOT FOUND THEN
+        PERFORM refuse(404, NULL, 'There is nothing with this id.');
+    END IF;
+    PERFORM revision_check(p_body, t.revision);
+    PERFORM tenant_quotas(p_id, p_body);
+    UPDATE tenant SET
+        suspended_at = CASE (p_body ->> 'suspended')::boolean WHEN true
+            THEN coalesce(suspended_at, now()) WHEN false THEN NULL ELSE suspended_at END,
+        revision = revision + 1
+        WHERE tenant_id = p_id RETURNING * INTO t;
+    RETURN tenant_json(t);
+END $$;
+
+REVOKE ALL ON FUNCTION tenant_quotas FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION tenant_quotas TO headend_server;

@@ -257,6 +257,8 @@ static bool clients_fault(struct call *c, const struct pg_outcome *o)
         {"23502", 422, "A value is missing"},
         {"22", 422, "A value cannot be read"},
         {"HE002", 409, "The tenant's key was changed meanwhile: send it again"},
+        {"HE004", 413, "The tenant's codecs may hold 64 MiB in all"},
+        {"54", 413, "It is more than can be kept"},
         {"HE003", 409, "The server's master key is not the database's"},
     };
 

@@ -34,7 +34,9 @@ struct api_deps {
     int (*prove)(int32_t tenant_id, struct str script, struct str mapping,
                  struct str vectors, struct arena *a, struct str *why,
                  void *arg);
-    int64_t rate; /* requests a second of one key or session; 0: no limit */
+    /* Requests a second of one key or account, one tenant, one address; 0: no
+     * limit. */
+    int64_t rate, tenant_rate, address_rate;
     const struct oidc_options *oidc;
     bool signup; /* anybody may ask for a tenant */
     struct vault *vault;

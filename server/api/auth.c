@@ -308,6 +308,8 @@ void auth_call(struct call *c)
 
     c->tenant_id = c->who.tenant_id = PG_NO_TENANT;
     take_address(c);
+    if (!limit_address(c))
+        return;
     if (c->endpoint->flags & ENDPOINT_PUBLIC) {
         if (fields_check(c))
             call_run(c);

@@ -111,9 +111,11 @@ struct pg_actor call_actor(const struct call *c);
 /* Outside of /api: no tenant, no token (health.c). */
 void health_routes(struct api *a);
 
-/* limit.c: false after 429 was answered. */
+/* limit.c: false after 429 was answered; of the address, before it is known who
+ * asks; then of the key or account, and the tenant. */
 struct limit *limit_new(void);
 void limit_free(struct limit *l);
+bool limit_address(struct call *c);
 bool limit_pass(struct call *c);
 
 /* approvals.c: a second person is asked before call_run. */

@@ -1,19 +1,21 @@
 /*
- * limit.c - how often one key or session may ask: a bucket of ten seconds'
- * requests, kept as the time when it is full again. Two callers that fall on
- * one place share it: the later one begins with a full bucket.
+ * limit.c - how often one address, one key or account, and one tenant may ask:
+ * each has a bucket of ten seconds' requests, kept as the time when it is full
+ * again. Two that fall on one place share it: the later one begins with a full
+ * bucket.
  */
 #include "server/api/call.h"
+#include "server/base/hash.h"
 #include "server/base/mem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PLACES = 4096, BURST_S = 10 };
+enum { PLACES = 8192, BURST_S = 10, WHO_TEXT = 96 };
 
 struct limit {
     struct place {
-        uint8_t hash[TOKEN_HASH];
+        struct hash128 who;
         int64_t full_us; /* clock_mono */
     } places[PLACES];
 };
@@ -28,22 +30,22 @@ void limit_free(struct limit *l)
     free(l);
 }
 
-static struct place *place_of(struct call *c)
+static struct place *place_of(struct limit *l, const void *who, size_t n)
 {
-    size_t i = (size_t)c->hash[2] << 8 | c->hash[3];
-    struct place *p = &c->api->limit->places[i % PLACES];
+    struct hash128 h = hash128(who, n);
+    struct place *p = &l->places[(h.b[0] << 8 | h.b[1]) % PLACES];
 
-    if (memcmp(p->hash, c->hash, TOKEN_HASH) != 0) {
-        memcpy(p->hash, c->hash, TOKEN_HASH);
-        p->full_us = 0;
-    }
+    if (memcmp(&p->who, &h, sizeof h) != 0)
+        *p = (struct place){.who = h};
     return p;
 }
 
-bool limit_pass(struct call *c)
+/* False after 429 was answered. `what` asks, known by `who`. */
+static bool passes(struct call *c, const char *what, const void *who, size_t n,
+                   int64_t rate)
 {
-    int64_t rate = c->api->deps.rate, now = clock_mono(c->api->deps.clock);
-    struct place *p = place_of(c);
+    int64_t now = clock_mono(c->api->deps.clock);
+    struct place *p = place_of(c->api->limit, who, n);
     int64_t wait = p->full_us - now - BURST_S * US_PER_S;
     char text[24];
 
@@ -56,8 +58,29 @@ bool limit_pass(struct call *c)
     snprintf(text, sizeof text, "%lld", (long long)(wait / US_PER_S + 1));
     http_set_header(c->r, "Retry-After", text);
     http_problem(c->r, 429, NULL,
-                 "This key or session asks too often: %lld requests a second, "
-                 "%d seconds' worth at once.",
-                 (long long)rate, BURST_S);
+                 "This %s asks too often: %lld requests a second, %d seconds' "
+                 "worth at once.",
+                 what, (long long)rate, BURST_S);
     return false;
+}
+
+bool limit_address(struct call *c)
+{
+    return passes(c, "address", c->address, strlen(c->address),
+                  c->api->deps.address_rate);
+}
+
+bool limit_pass(struct call *c)
+{
+    const struct api_deps *d = &c->api->deps;
+    char account[WHO_TEXT], tenant[WHO_TEXT];
+    int n = snprintf(account, sizeof account, "account %d", c->who.account_id);
+    int m = snprintf(tenant, sizeof tenant, "tenant %d", c->tenant_id);
+    bool machine = c->who.account_id == 0;
+
+    return passes(c, machine ? "key" : "account",
+                  machine ? (const void *)c->hash : account,
+                  machine ? sizeof c->hash : (size_t)n, d->rate) &&
+           (c->tenant_id == PG_NO_TENANT ||
+            passes(c, "tenant", tenant, (size_t)m, d->tenant_rate));
 }

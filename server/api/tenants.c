@@ -21,6 +21,28 @@ static const struct field protect_fields[] = {
     {"second_factor", IN_BODY, FIELD_BOOL,
      .help = "Its people may do nothing before they have a second factor."},
     {0}};
+#define QUOTAS                                                                 \
+    {"meter_quota",    IN_BODY,                                                \
+     FIELD_INT,        .nullable = true,                                       \
+     .max = INT32_MAX, .help = "Most meters; null: no limit."},                \
+        {"codec_quota",                                                        \
+         IN_BODY,                                                              \
+         FIELD_INT,                                                            \
+         .nullable = true,                                                     \
+         .max = INT32_MAX,                                                     \
+         .help = "Most payload codecs, by name; null: no limit."},             \
+        {"frame_days_quota",                                                   \
+         IN_BODY,                                                              \
+         FIELD_INT,                                                            \
+         .nullable = true,                                                     \
+         .min = 1,                                                             \
+         .max = 3660,                                                          \
+         .help = "Most days that frames are kept; null: no limit."},           \
+    {                                                                          \
+        "uplinks_per_minute", IN_BODY, FIELD_INT,                              \
+            .nullable = true, .max = 10000000,                                 \
+            .help = "Above it its senders are slowed; null: no limit."         \
+    }
 static const struct field make_fields[] = {
     {"name", IN_BODY, FIELD_TEXT, true, .min = 1, .max = 63,
      .help = "Letters, digits, '.', '_' and '-'."},
@@ -28,13 +50,11 @@ static const struct field make_fields[] = {
      .help = "IANA zone (UTC)."},
     {"locale", IN_BODY, FIELD_TEXT, .min = 2, .max = 5,
      .help = "Language of its people (en)."},
-    {"meter_quota", IN_BODY, FIELD_INT, .nullable = true, .max = INT32_MAX,
-     .help = "Most meters; null: no limit."},
+    QUOTAS,
     {0}};
 static const struct field operate_fields[] = {
     {"id", IN_PATH, FIELD_INT, .min = 1, .max = INT32_MAX, .help = "tenant_id"},
-    {"meter_quota", IN_BODY, FIELD_INT, .nullable = true, .max = INT32_MAX,
-     .help = "Most meters; null: no limit."},
+    QUOTAS,
     {"suspended", IN_BODY, FIELD_BOOL,
      .help = "Its people and machines are kept out; its meters are served."},
     {"revision", IN_BODY, FIELD_INT, .min = 1, .max = INT64_MAX,
@@ -61,6 +81,6 @@ const struct endpoint tenant_endpoints[] = {
      "Makes a tenant.", make_fields, .call = "tenant_make($2)", .status = 201,
      .answer = "tenant"},
     {"PATCH", "/api/v1/tenants/{id}", RIGHT_PLATFORM, 0, "tenant_operate",
-     "Quota and suspension of a tenant.", operate_fields,
+     "Quotas and suspension of a tenant.", operate_fields,
      .call = "tenant_operate($2, $3::int)", .answer = "tenant"},
     {0}};

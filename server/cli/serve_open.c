@@ -117,6 +117,8 @@ int server_open_http(struct server *v)
                             .keys_wanted = server_on_changed,
                             .session_idle_s = s->session_idle_s,
                             .rate = s->http_rate,
+                            .tenant_rate = s->http_tenant_rate,
+                            .address_rate = s->http_address_rate,
                             .session_most_s = s->session_most_s,
                             .arg = v};
     int err = listen_http(v);

@@ -37,8 +37,15 @@ const struct conf_option settings_options[] = {
      " whole in that time."},
     {"http.rate", CONF_INT, FIELD(http_rate), "requests/s", "500", 1, 1000000,
      NULL,
-     "Requests that one key or session may make (ten seconds' worth at once);"
+     "Requests that one key or account may make (ten seconds' worth at once);"
      " above it they get 429 with Retry-After."},
+    {"http.tenant_rate", CONF_INT, FIELD(http_tenant_rate), "requests/s",
+     "2000", 1, 1000000, NULL,
+     "The same for all keys and people of one tenant together."},
+    {"http.address_rate", CONF_INT, FIELD(http_address_rate), "requests/s",
+     "2000", 1, 1000000, NULL,
+     "The same for one address, whoever asks from there; behind a NAT or a"
+     " proxy that is not named as trusted many share one."},
     {"http.tls_cert", CONF_TEXT, FIELD(http_cert), NULL, "", 0, 1000, NULL,
      "Certificate for HTTPS (PEM, its chain behind it); TLS 1.3 or 1.2. SIGHUP"
      " reads it and the key anew. Empty: plain HTTP."},

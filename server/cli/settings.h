@@ -14,7 +14,8 @@ struct settings {
     char *http_listen;
     char *http_cert, *http_key, *http_client_ca, *http_client_header;
     char *http_proxies;
-    int64_t http_connections, http_idle_s, http_rate;
+    int64_t http_connections, http_idle_s;
+    int64_t http_rate, http_tenant_rate, http_address_rate;
     char *tcp_listen, *tcp_tls_listen, *tcp_tls_cert, *tcp_tls_key, *tcp_tls_ca,
         *tcp_proxies;
     int64_t tcp_greeting_s, tcp_greetings;

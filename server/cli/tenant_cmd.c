@@ -36,6 +36,10 @@ const struct cli_arg tenant_add_args[] = {
 const struct cli_arg tenant_set_args[] = {
     {"uplinks-per-minute", "N", false,
      "above it the tenant's senders are slowed; 0: no limit"},
+    {"meters", "N", false, "most meters; none: no limit"},
+    {"codecs", "N", false, "most payload codecs, by name; none: no limit"},
+    {"frame-days", "N", false,
+     "most days that its received frames are kept; none: no limit"},
     {"hand-slots", "yes|no", false,
      "tell meters their contact slot, where they understand it"},
     {"contact-window", "MINUTES", false,
@@ -159,6 +163,28 @@ static int set_rate(PGconn *pq, const char *tenant, const char *text)
 }
 
 /* One of the two may be NULL. */
+/* One of the quotas, by its name in JSON. */
+static int set_quota(PGconn *pq, int32_t tenant, const char *name,
+                     const char *text)
+{
+    char id[16], body[128];
+    const char *values[2] = {id, body};
+    char *end;
+    bool none = strcmp(text, "none") == 0;
+    long n = none ? 0 : strtol(text, &end, 10);
+
+    if (!none && (!*text || *end || n < 0 || n > INT32_MAX))
+        return cli_fail("%s: it takes a number, or none; not %s", name, text);
+    snprintf(id, sizeof id, "%d", tenant);
+    snprintf(body, sizeof body, none ? "{\"%s\": null}" : "{\"%s\": %ld}", name,
+             n);
+    PGresult *r = db_query(pq, "SELECT tenant_quotas($1, $2)", 2, values);
+    if (r)
+        printf("tenant %d: %s = %s\n", tenant, name, text);
+    PQclear(r);
+    return r ? 0 : 1;
+}
+
 static int set_contacts(PGconn *pq, const char *tenant, const char *hand,
                         const char *window)
 {
@@ -197,18 +223,29 @@ static int set_unprotected(PGconn *pq, const char *tenant, const char *text)
 
 int cmd_tenant_set(struct cli *c)
 {
+    static const struct {
+        const char *option, *name;
+    } quotas[] = {{"meters", "meter_quota"},
+                  {"codecs", "codec_quota"},
+                  {"frame-days", "frame_days_quota"}};
     const char *rate = cli_get(c, tenant_set_args, "uplinks-per-minute");
     const char *unprotected = cli_get(c, tenant_set_args, "unprotected");
     const char *hand_slots = cli_get(c, tenant_set_args, "hand-slots");
     const char *window = cli_get(c, tenant_set_args, "contact-window");
+    const char *said = NULL;
 
-    if (!rate && !unprotected && !hand_slots && !window)
-        return cli_fail("say what: --uplinks-per-minute, --unprotected, "
-                        "--hand-slots or --contact-window");
+    for (const struct cli_arg *a = tenant_set_args; a->name && !said; a++)
+        said = cli_get(c, tenant_set_args, a->name);
+    if (!said)
+        return cli_fail("say what: `headend help tenant set` lists it");
     PGconn *pq = db_open(c, DB_SERVER);
-    int status = !pq || db_tenant_named(pq, c->free[0]) < 0;
+    int32_t tenant = pq ? db_tenant_named(pq, c->free[0]) : -1;
+    int status = tenant < 0;
     if (status == 0 && rate)
         status = set_rate(pq, c->free[0], rate);
+    for (int i = 0; status == 0 && i < 3; i++)
+        if ((said = cli_get(c, tenant_set_args, quotas[i].option)))
+            status = set_quota(pq, tenant, quotas[i].name, said);
     if (status == 0 && unprotected)
         status = set_unprotected(pq, c->free[0], unprotected);
     if (status == 0 && (hand_slots || window))

@@ -5,7 +5,7 @@ import socket
 import time
 
 import pytest
-from harness import many_files, wait_until
+from harness import GOOD, Person, many_files, signed_in, wait_until
 
 
 # ---- headers, proxies ----
@@ -49,6 +49,32 @@ def test_https_proxy_is_believed_and_others_are_not(site, demo):
     assert "Strict-Transport-Security" not in reply.headers
     site.headend.get("/api/v1/meters", "hdk_wrong", said)
     wait_until(lambda: "address=127.0.0.1 " in site.headend.log())
+
+
+def test_errors_are_as_closed_as_answers(site, demo):
+    site.start()
+    long = "POST /api/v1/meters HTTP/1.1\r\nHost: x\r\nContent-Length: "
+    for request, status in (
+            ("GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+            ("GET /api/v1/meters HTTP/1.1\r\nHost: x\r\n\r\n", 401),
+            ("GET /none HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+            ("DELETE /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+            # Refused before it comes: nothing of the body is sent.
+            (long + "67108865\r\n\r\n", 413),
+            (long + "9" * 19 + "\r\n\r\n", 413),
+            (long + "67108865\r\nExpect: 100-continue\r\n\r\n", 413)):
+        with socket.create_connection(
+                ("127.0.0.1", site.headend.http_port), 10) as s:
+            s.sendall(request.encode())
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += s.recv(4096)
+        text = head.decode().lower()
+        assert text.startswith(f"http/1.1 {status} "), text
+        for said in ("content-security-policy: default-src 'none'",
+                     "x-content-type-options: nosniff", "x-frame-options: deny",
+                     "content-type: application/problem+json"):
+            assert said in text, (request, text)
 
 
 # ---- too many, too slow ----
@@ -100,15 +126,62 @@ def test_request_that_dribbles_in_is_cut(site, demo):
         assert time.monotonic() - began < 10
 
 
+def put_off(replies):
+    """The answers that say to come back, and when."""
+    refused = [r for r in replies if r.status == 429]
+    assert all(int(r.headers["Retry-After"]) >= 1 for r in refused)
+    assert all(r.json["status"] == 429 for r in refused)
+    return refused
+
+
 def test_one_key_that_asks_too_often_is_put_off_and_others_are_not(
         site, demo):
     other = site.tenant("other")
     site.headend.configure(http__rate=1)
     site.start()
     replies = [demo.get("/api/v1/meters") for _ in range(15)]
-    refused = [r for r in replies if r.status == 429]
-    assert refused and replies[0].status == 200
-    assert int(refused[-1].headers["Retry-After"]) >= 1
-    assert refused[-1].json["status"] == 429
+    assert put_off(replies) and replies[0].status == 200
+    assert "This key" in replies[-1].json["detail"]
     assert other.get("/api/v1/meters").status == 200
     wait_until(lambda: demo.get("/api/v1/meters").status == 200)
+
+
+def test_sessions_of_one_account_share_its_limit(site, demo):
+    site.headend.configure(http__rate=1)
+    site.start()
+    anna = [signed_in(site, "anna@example.org")]
+    bob = signed_in(site, "bob@example.org")
+    anna.append(Person(site))
+    anna[1].login("anna@example.org", GOOD)
+    statuses = [anna[i % 2].call("GET", "/api/v1/meters")[0]
+                for i in range(16)]
+    assert statuses[0] == 200 and statuses[-2:] == [429, 429]
+    assert bob.call("GET", "/api/v1/meters")[0] == 200
+
+
+def test_keys_of_one_tenant_share_its_limit(site, demo):
+    other = site.tenant("other")
+    keys = [site.headend.cli_json("api-key", "add", "demo")["api_key"]
+            for _ in range(3)]
+    site.headend.configure(http__tenant_rate=1)
+    site.start()
+    replies = [site.headend.get("/api/v1/meters", keys[i % 3])
+               for i in range(15)]
+    assert replies[0].status == 200
+    assert "This tenant" in put_off(replies)[-1].json["detail"]
+    assert other.get("/api/v1/meters").status == 200
+
+
+def test_one_address_that_asks_too_often_is_put_off_whoever_asks(site, demo):
+    site.headend.configure(http__address_rate=1,
+                           http__trusted_proxies="127.0.0.1")
+    site.start()
+
+    def ask(address, **how):
+        return site.headend.get("/api/v1/oidc", headers={
+            "X-Forwarded-For": address}, **how)
+    replies = [ask("192.0.2.7") for _ in range(15)]
+    assert replies[0].status == 200
+    assert "This address" in put_off(replies)[-1].json["detail"]
+    assert ask("192.0.2.7", token=demo.token).status == 429
+    assert ask("192.0.2.8").status == 200

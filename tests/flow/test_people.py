@@ -55,6 +55,27 @@ def test_a_cookie_without_the_csrf_word_changes_nothing(site, demo):
     assert person.call("GET", "/api/v1/roles")[0] == 200
 
 
+def test_a_session_ends_when_it_is_idle_or_old(site):
+    site.tenant("demo")
+    site.headend.configure(session__idle=60, session__longest=300)
+    site.start()
+
+    def status_after(**ages):
+        """Of a session that is moved back in time."""
+        person = Person(site)
+        assert person.login("anna@example.org", GOOD)[0] == 200
+        for column, seconds in ages.items():
+            site.sql(f"UPDATE session SET {column} = now() - %s * interval "
+                     "'1 second' RETURNING 1", (seconds,))
+        return person.call("GET", "/api/v1/meters")[0]
+    signed_in(site, "anna@example.org")
+    assert status_after() == 200
+    assert status_after(seen_at=50) == 200
+    assert status_after(seen_at=61) == 401
+    assert status_after(created_at=290) == 200
+    assert status_after(created_at=301) == 401
+
+
 def test_signing_out_ends_the_session_at_once(site, demo):
     person = signed_in(site, "anna@example.org")
     cookie = person.cookie

@@ -5,7 +5,7 @@ import statistics
 import time
 
 import pytest
-from harness import Uplink, wait_until
+from harness import Uplink, signed_in, wait_until
 
 PER_MINUTE = 600  # ten a second, a burst of a hundred
 FLOOD = 500
@@ -100,3 +100,60 @@ def test_quota_is_refused_where_it_makes_no_sense(site, demo):
     done = site.headend.run("tenant", "set", "nobody",
                             "--uplinks-per-minute=5")
     assert done.returncode != 0 and "nobody" in done.stderr
+
+
+# ---- meters, codecs, days ----
+
+def test_quotas_of_meters_codecs_and_days_are_kept(site, demo):
+    site.start()
+    admin = signed_in(site, "anna@example.org")
+    root = signed_in(site, "root@example.org", "platform", "platform operator")
+    quotas = {"meter_quota": 2, "codec_quota": 1, "frame_days_quota": 30,
+              "uplinks_per_minute": 600}
+    status, told = root.call("PATCH", f"/api/v1/tenants/{demo.id}", quotas)
+    assert status == 200 and quotas.items() <= told.items()
+    assert told["frame_days"] == 30  # it was 90
+    wait_until(lambda: metric(site, "headend_tenant_quota", demo) == 600)
+
+    def post(path, **body):
+        status, why = admin.call("POST", f"/api/v1/{path}", body)
+        return status, why.get("field"), why.get("detail", "")
+    model = "heo-g4"
+    for serial, expected in ("1", 201), ("2", 201), ("3", 409):
+        status, _, why = post("meters", serial=serial, model=model)
+        assert status == expected, why
+    assert "2 meters" in why
+    script = "function Decoder() { return {}; }"
+    for name, text, expected in (("a", script, 201), ("a", script + "//", 201),
+                                 ("b", script, 409)):
+        status, field, why = post("codecs", name=name, script=text)
+        assert status == expected, why
+    assert field == "name" and "1 payload codecs" in why
+    status, why = admin.call("PATCH", "/api/v1/tenant", {"frame_days": 31})
+    assert (status, why["field"]) == (422, "frame_days")
+    assert "30 days" in why["detail"]
+    assert admin.call("PATCH", "/api/v1/tenant", {"frame_days": 7})[0] == 200
+    assert admin.call("GET", "/api/v1/tenant")[1]["codec_quota"] == 1
+    # The same by hand; and no limit again.
+    done = site.headend.run("meter", "add", "--tenant", "demo", "--serial",
+                            "3", "--model", model)
+    assert done.returncode == 1 and "2 meters" in done.stderr
+    site.headend.cli("tenant", "set", "demo", "--meters", "none", "--codecs",
+                     "2", "--frame-days", "none")
+    assert post("meters", serial="3", model=model)[0] == 201
+    assert post("codecs", name="b", script=script)[0] == 201
+    assert admin.call("PATCH", "/api/v1/tenant", {"frame_days": 3660})[0] == 200
+    for wrong in "-1", "x", "":
+        done = site.headend.run("tenant", "set", "demo", f"--meters={wrong}")
+        assert done.returncode != 0 and "it takes a number" in done.stderr
+
+
+def test_codecs_that_are_too_big_together_are_413(site, demo):
+    site.start()
+    admin = signed_in(site, "anna@example.org")
+    site.sql("INSERT INTO codec (tenant_id, name, version, script) SELECT %s, "
+             "'big' || n, 1, repeat('x', 1 << 20) FROM generate_series(1, 64) n "
+             "RETURNING 1", (demo.id,))
+    status, why = admin.call("POST", "/api/v1/codecs", {
+        "name": "more", "script": "function Decoder() { return {}; }"})
+    assert status == 413 and "64 MiB" in why["detail"]
