@@ -51,6 +51,7 @@ room(server/pipeline
   USES ingest codecs script timesvc schema store vault clocks)
 room(server/deliver SOURCES signature.c post.c deliver.c
   USES base loop store vault NEEDS PkgConfig::sodium PkgConfig::curl)
+room(server/report SOURCES plan.c reports.c USES base loop timesvc store)
 room(server/oidc SOURCES token.c fetch.c provider.c USES base
   NEEDS PkgConfig::sodium PkgConfig::crypto PkgConfig::curl)
 room(server/api
@@ -58,8 +59,8 @@ room(server/api
           openapi.c login.c accounts.c audit.c tenants.c models.c
           codecs.c meters.c points.c events.c feed.c readings.c
           totp.c secret.c factor.c approvals.c meter_keys.c integrations.c signup.c oidc.c
-          frames.c ledger.c gaps.c clocks.c quarantine.c webhooks.c health.c
-  USES http schema store vault deliver oidc NEEDS PkgConfig::sodium PkgConfig::crypto)
+          frames.c ledger.c gaps.c clocks.c quarantine.c webhooks.c reports.c health.c
+  USES http schema store timesvc vault deliver oidc NEEDS PkgConfig::sodium PkgConfig::crypto)
 include(server/api/embed.cmake)
 room(server/cli
   SOURCES cli.c help.c settings.c db.c table.c migrate_cmd.c tenant_cmd.c tenant_remove_cmd.c
@@ -70,4 +71,4 @@ room(server/cli
           replay_cmd.c ledger_cmd.c gaps_cmd.c clock_cmd.c quarantine_cmd.c secrets.c
           keys_cmd.c meter_keys_cmd.c boot.c metrics.c serve_open.c serve_run.c serve_stop.c
           serve.c
-  USES api pipeline bridge vault script)
+  USES api pipeline bridge report vault script)

@@ -50,7 +50,8 @@ enum endpoint_flag {
     ENDPOINT_STREAM = 1 << 3,    /* server-sent events, without end */
     ENDPOINT_CONFIRMED = 1 << 4, /* the same, for what is one's own */
     ENDPOINT_ONCE = 1 << 5,      /* `serve` ends in call_do */
-    ENDPOINT_CSV = 1 << 6, /* the body may be text/csv; `serve` reads it */
+    ENDPOINT_CSV = 1 << 6,  /* the body may be text/csv; `serve` reads it */
+    ENDPOINT_FILE = 1 << 7, /* CSV or a JSON object a line */
 };
 
 enum { ENDPOINT_PATH_FIELDS = 2 };

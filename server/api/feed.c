@@ -222,7 +222,7 @@ static void feed_serve(struct call *c)
 
 static const struct field fields[] = {
     {"kinds", IN_QUERY, FIELD_TEXT, .max = 100,
-     .help = "Only these, such as readings,event,meter,command."},
+     .help = "Only these, such as readings,event,meter,command,report."},
     {0}};
 
 const struct endpoint feed_endpoints[] = {

@@ -153,6 +153,8 @@ static void put_answer(struct buf *b, const struct endpoint *e)
                    e->list, e->list, e->answer);
     else if (e->flags & ENDPOINT_STREAM)
         buf_z(b, ",\"content\":{\"text/event-stream\":{}}");
+    else if (e->flags & ENDPOINT_FILE)
+        buf_z(b, ",\"content\":{\"text/csv\":{},\"application/x-ndjson\":{}}");
     else if (e->answer)
         buf_printf(b,
                    ",\"content\":{\"application/json\":{\"schema\":{"

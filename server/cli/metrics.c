@@ -226,6 +226,29 @@ static void deliver_part(struct buf *o, const struct deliver *d)
         s.sending);
 }
 
+static void reports_part(struct buf *o, const struct reports *r)
+{
+    struct reports_stats s;
+
+    reports_stats(r, &s);
+    one(o, "headend_report_ticks_total", "counter",
+        "Runs that a schedule asked this server for.", s.ticks);
+    head(o, "headend_report_runs_total", "counter",
+         "Runs that this server brought to their end.");
+    buf_printf(o,
+               "headend_report_runs_total{state=\"done\"} %lld\n"
+               "headend_report_runs_total{state=\"failed\"} %lld\n",
+               (long long)s.done, (long long)s.failed);
+    one(o, "headend_report_rows_total", "counter", "Rows of those done.",
+        s.rows);
+    one(o, "headend_report_bytes_total", "counter", "Bytes of those done.",
+        s.bytes);
+    one(o, "headend_report_stumbles_total", "counter",
+        "Pages that failed and were tried again.", s.stumbles);
+    one(o, "headend_report_running", "gauge", "1 while one is made here.",
+        s.running);
+}
+
 static void own_part(struct buf *o, const struct own_watch *w)
 {
     struct own_verdict v = own_verdict(w);
@@ -296,6 +319,7 @@ void metrics_print(const struct metrics_source *m, struct buf *out)
     ledger_part(out, m->books);
     quota_part(out, directory_quotas(m->directory));
     deliver_part(out, m->deliver);
+    reports_part(out, m->reports);
     one(out, "headend_database_up", "gauge",
         "1 while PostgreSQL can be reached.", pg_pool_up(m->pool));
     one(out, "headend_meters", "gauge", "Meters in the directory.",

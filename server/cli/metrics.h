@@ -10,6 +10,7 @@
 #include "server/deliver/deliver.h"
 #include "server/pipeline/pipeline.h"
 #include "server/pipeline/progress.h"
+#include "server/report/reports.h"
 #include "server/store/pg.h"
 
 struct metrics_source {
@@ -24,6 +25,7 @@ struct metrics_source {
     const struct clock_book *clocks;
     const struct own_watch *own;
     const struct deliver *deliver;
+    const struct reports *reports;
     int64_t loop_late_us; /* worst since the last asking, as loop_turn_us */
     int64_t loop_turn_us; /* processor time of one turn */
 };

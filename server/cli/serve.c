@@ -52,6 +52,7 @@ static void free_rooms(struct server *v)
     ingest_free(v->ingest);
     strangers_free(v->strangers);
     deliver_free(v->deliver);
+    reports_free(v->reports);
     pipeline_free(v->pipeline);
     http_free(v->http);
     api_free(v->api);

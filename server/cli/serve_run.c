@@ -10,10 +10,10 @@
 void server_on_metrics(struct buf *out, void *arg)
 {
     struct server *v = arg;
-    struct metrics_source m = {v->journal, v->ingest,    v->pipeline, v->books,
-                               v->pool,    v->directory, v->progress, v->keeper,
-                               v->clocks,  v->own,       v->deliver,  0,
-                               0};
+    struct metrics_source m = {
+        v->journal,   v->ingest,   v->pipeline, v->books,  v->pool,
+        v->directory, v->progress, v->keeper,   v->clocks, v->own,
+        v->deliver,   v->reports,  0,           0};
     if (v->pulse)
         pulse_take(v->pulse, &m.loop_late_us, &m.loop_turn_us);
     metrics_print(&m, out);
@@ -124,6 +124,7 @@ void server_on_booted(void *arg)
     struct server *v = arg;
     v->booted = true;
     deliver_start(v->deliver);
+    reports_start(v->reports);
     keeper_start(v->keeper);
     feed_wake(v->feed);
 }

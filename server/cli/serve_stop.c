@@ -1,6 +1,7 @@
 /*
  * serve_stop.c - the way down: ingest -> pipeline -> strangers -> deliver ->
- * http -> watch -> pool -> journal, each when the one before it has ended.
+ * reports -> http -> watch -> pool -> journal, each when the one before it has
+ * ended.
  */
 #include "server/base/log.h"
 #include "server/cli/server.h"
@@ -40,10 +41,16 @@ static void http_stopped(void *arg)
     store_watch_close(v->watch, watch_closed, v);
 }
 
-static void deliver_stopped(void *arg)
+static void reports_stopped(void *arg)
 {
     struct server *v = arg;
     http_stop(v->http, HTTP_GRACE_MS, http_stopped, v);
+}
+
+static void deliver_stopped(void *arg)
+{
+    struct server *v = arg;
+    reports_stop(v->reports, reports_stopped, v);
 }
 
 static void strangers_stopped(void *arg)

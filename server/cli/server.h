@@ -25,6 +25,7 @@
 #include "server/pipeline/reconcile.h"
 #include "server/pipeline/strangers.h"
 #include "server/pipeline/tenant_codec.h"
+#include "server/report/reports.h"
 #include "server/store/watch.h"
 
 struct server {
@@ -46,6 +47,7 @@ struct server {
     struct strangers *strangers;
     struct ingest *ingest;
     struct deliver *deliver;
+    struct reports *reports;
     struct clock_book *clocks;
     struct keeper *keeper;
     struct slotting *slotting;

@@ -181,6 +181,9 @@ const struct conf_option settings_options[] = {
      NULL,
      "How long one may take for a frame before it is killed and replaced;"
      " inside it a script may compute for 100 ms."},
+    {"report.content_max", CONF_SIZE, FIELD(report_content_max), "bytes", "2G",
+     1 * MIB, 64 * GIB, NULL,
+     "Most that one run of a report may hold; above it the run fails."},
     {"webhook.timeout", CONF_INT, FIELD(webhook_timeout_s), "s", "10", 1, 60,
      NULL, "Most time for one delivery to a webhook."},
     {"webhook.attempts", CONF_INT, FIELD(webhook_attempts), NULL, "30", 1, 200,

@@ -29,6 +29,8 @@ OBJECTS = {
                      "tenant_id = %s",
     "groups": "SELECT group_id FROM meter_group WHERE tenant_id = %s",
     "webhooks": "SELECT webhook_id FROM webhook WHERE tenant_id = %s",
+    "reports": "SELECT report_id FROM report WHERE tenant_id = %s",
+    "report-runs": "SELECT run_id FROM report_run WHERE tenant_id = %s",
     "tenants": "SELECT tenant_id FROM tenant WHERE tenant_id = %s",
     "codecs": "SELECT name FROM codec WHERE tenant_id = %s",
     "meter-keys": "SELECT key_id FROM meter_key WHERE tenant_id = %s",
@@ -107,6 +109,11 @@ def world(site):
         "name": f"{MARK} group", "meter_ids": [meter]})[0] == 201
     assert owner.call("POST", "/api/v1/webhooks", {
         "url": f"https://{MARK}.example/", "enabled": False})[0] == 201
+    report = owner.call("POST", "/api/v1/reports", {
+        "name": MARK, "holds": "missing"})[1]["report_id"]
+    assert owner.call("POST", f"/api/v1/reports/{report}/runs", {})[0] == 202
+    wait_until(lambda: site.sql("SELECT 1 FROM report_run WHERE state = "
+                                "'done'"))
     assert owner.call("POST", "/api/v1/codecs", {
         "name": f"{MARK}-codec", "script": f"function Decoder() {{}} // {MARK}"
         })[0] == 201
