@@ -3,7 +3,7 @@
  * durable before the next, so that the command may be killed and called again:
  *   leave (suspended; nothing is received any more) -> export (files, their
  *   directory, then the database are told) -> keys shredded -> rows deleted,
- *   a transaction for each table -> its name is free
+ *   a transaction for each table or partition -> its name is free
  */
 #include "server/base/buf.h"
 #include "server/base/clock.h"
@@ -22,6 +22,8 @@ const struct cli_arg tenant_remove_args[] = {
     {"export", "DIR", false,
      "where everything is written first, as CSV; needed until that is done"},
     {0}};
+
+enum { TELL_S = 5 };
 
 struct leaving {
     PGconn *pq;
@@ -78,18 +80,33 @@ static FILE *file_new(struct leaving *l, const char *name, const char *ending)
     return f;
 }
 
+/* A line every few seconds, while something takes long. */
+static void tell(const char *doing, const char *name, long long rows,
+                 int64_t *told_us)
+{
+    int64_t now = clock_mono(&clock_system);
+
+    if (now - *told_us < TELL_S * US_PER_S)
+        return;
+    printf("%s %s: %lld rows\n", doing, name, rows);
+    *told_us = now;
+}
+
 /* COPY's rows into the file; their count, or -1 after telling why. */
-static long long copy_out(struct leaving *l, FILE *f)
+static long long copy_out(struct leaving *l, const char *name, FILE *f)
 {
     char *text = NULL;
     int n;
     long long rows = -1; /* the header */
+    int64_t told_us = clock_mono(&clock_system);
 
     while ((n = PQgetCopyData(l->pq, &text, 0)) > 0) {
         if (fwrite(text, 1, (size_t)n, f) != (size_t)n)
             rows = -1000000000000; /* fsync tells the reason */
         rows++;
         PQfreemem(text);
+        if (rows % 10000 == 0)
+            tell("exporting", name, rows, &told_us);
     }
     PGresult *end = PQgetResult(l->pq);
     bool ok = n == -1 && PQresultStatus(end) == PGRES_COMMAND_OK;
@@ -116,7 +133,7 @@ static int export_one(struct leaving *l, const char *name, const char *columns,
     buf_u8(&sql, 0);
     PGresult *r = PQexec(l->pq, (char *)sql.p);
     if (PQresultStatus(r) == PGRES_COPY_OUT)
-        rows = copy_out(l, f);
+        rows = copy_out(l, name, f);
     else
         cli_fail("%s: %s", name, PQerrorMessage(l->pq));
     PQclear(r);
@@ -126,6 +143,8 @@ static int export_one(struct leaving *l, const char *name, const char *columns,
         return cli_fail("%s/%s.csv: %s", l->dir, name, strerror(-err)), -1;
     buf_printf(&l->manifest, "%s\n    {\"file\": \"%s.csv\", \"rows\": %lld}",
                l->manifest.n ? "," : "", name, rows);
+    if (rows > 0)
+        printf("exported %s: %lld rows\n", name, rows);
     return rows < 0 ? -1 : 0;
 }
 
@@ -191,19 +210,35 @@ static int export_all(struct leaving *l)
 
 /* ---- forgetting ---- */
 
-/* Who its people are, and its trail, go in the last transaction. */
+/* By partition where there are such: what is done is done. Who its people are,
+ * and its trail, go in the last transaction. */
 static int wipe(struct leaving *l)
 {
-    PGresult *r = db_query(l->pq,
-                           "SELECT name FROM tenant_tables()"
-                           " WHERE name NOT IN ('audit_entry', 'membership',"
-                           " 'role')",
-                           0, NULL);
-    int status = r ? 0 : -1;
+    PGresult *r =
+        db_query(l->pq,
+                 "SELECT t.name, coalesce(p.inhrelid::regclass::text, t.name)"
+                 " FROM tenant_tables() WITH ORDINALITY t (name, n)"
+                 " LEFT JOIN pg_inherits p ON p.inhparent = t.name::regclass"
+                 " WHERE t.name NOT IN ('audit_entry', 'membership', 'role')"
+                 " ORDER BY t.n, p.inhrelid::regclass::text",
+                 0, NULL);
+    int64_t told_us = clock_mono(&clock_system);
+    int n = PQntuples(r), status = r ? 0 : -1;
+    long long rows = 0;
 
-    for (int i = 0; status == 0 && i < PQntuples(r); i++) {
-        const char *values[2] = {l->id, PQgetvalue(r, i, 0)};
-        status = done(db_query(l->pq, "SELECT tenant_wipe($1, $2)", 2, values));
+    for (int i = 0; status == 0 && i < n; i++) {
+        const char *name = PQgetvalue(r, i, 0);
+        const char *values[2] = {l->id, PQgetvalue(r, i, 1)};
+        PGresult *w = db_query(l->pq, "SELECT tenant_wipe($1, $2)", 2, values);
+
+        rows += w ? atoll(PQgetvalue(w, 0, 0)) : 0;
+        status = done(w);
+        tell("deleting", name, rows, &told_us);
+        if (i + 1 < n && strcmp(name, PQgetvalue(r, i + 1, 0)) == 0)
+            continue;
+        if (rows > 0)
+            printf("deleted %s: %lld rows\n", name, rows);
+        rows = 0;
     }
     PQclear(r);
     return status;
@@ -248,6 +283,7 @@ int cmd_tenant_remove(struct cli *c)
 
     if (strcmp(cli_get(c, tenant_remove_args, "yes"), l.name) != 0)
         return cli_fail("--yes names another tenant than %s", l.name);
+    setvbuf(stdout, NULL, _IOLBF, 0);
     l.pq = db_open(c, DB_ADMIN);
     int status = l.pq ? remove_tenant(&l) : -1;
     if (status == 0)
