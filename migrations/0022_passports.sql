@@ -124,6 +124,10 @@ CALL audited_many('meter', 'meter_id');
 CALL audited_many('meter_key', 'key_id');
 CALL audited_many('passport', 'passport_id');
 
+-- Plans are made once a session, some while a table is empty still; what then
+-- comes at once must not be looked for row by row.
+ALTER FUNCTION audit(int, text, text, text, jsonb, jsonb) SET enable_seqscan = off;
+
 -- ---- meters: one or many ----
 
 -- passive: known, but neither read nor shown unless asked for; what it sends is
@@ -164,7 +168,7 @@ BEGIN
         FROM tenant t WHERE t.tenant_id = p_tenant);
 END $$;
 
-CREATE FUNCTION zone_known(p_zone text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+CREATE FUNCTION zone_known(p_zone text) RETURNS boolean LANGUAGE plpgsql STABLE STRICT AS $$
 BEGIN
     RETURN zone_check('timezone', p_zone) IS NOT NULL;
 EXCEPTION WHEN SQLSTATE 'HE422' THEN
@@ -239,7 +243,7 @@ CREATE FUNCTION meters_take(p_tenant int, p_rows jsonb, p_model text, p_dry bool
 RETURNS TABLE (n int, line int, serial text, result text, meter_id int, passport_id int,
     status int, field text, detail text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
-SET plan_cache_mode = force_custom_plan AS $$
+SET plan_cache_mode = force_custom_plan SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     room int;
@@ -255,9 +259,6 @@ BEGIN
             eui_text(x.r ->> 'dev_eui') AS eui, coalesce(x.r ->> 'model', p_model) AS model,
             x.r ->> 'timezone' AS zone
         FROM jsonb_array_elements(p_rows) WITH ORDINALITY AS x(r, n)
-    ), zone AS MATERIALIZED (
-        SELECT z.zone, zone_known(z.zone) AS known FROM (SELECT DISTINCT g.zone FROM given g
-            WHERE g.zone IS NOT NULL) z
     ), named AS MATERIALIZED ( -- its model and its passport
         SELECT g.*, d.model_id AS given_model, p.*, coalesce(d.model_id, p.its_model) AS model_id,
             coalesce(g.serial, p.its_serial) AS full_serial, coalesce(g.eui, p.its_eui) AS full_eui,
@@ -269,14 +270,16 @@ BEGIN
         LEFT JOIN meter_model d ON d.tenant_id = p_tenant AND d.name = g.model
         LEFT JOIN LATERAL (SELECT p.passport_id AS its_id, p.model_id AS its_model,
                 p.serial AS its_serial, p.dev_eui AS its_eui, p.meter_id AS its_meter,
-                o.name AS its_model_name, p.dev_eui IS NOT DISTINCT FROM g.eui
-                    AND g.eui IS NOT NULL AS by_eui, count(*) OVER () AS many
-            FROM passport p JOIN meter_model o USING (tenant_id, model_id)
-            WHERE passports AND g.fault IS NULL AND p.tenant_id = p_tenant
-              AND (p.dev_eui = g.eui OR p.serial = g.serial AND (g.model IS NULL
-                OR d.model_id = p.model_id OR lower(d.maker) = lower(o.maker)))
-            ORDER BY p.dev_eui IS NOT DISTINCT FROM g.eui AND g.eui IS NOT NULL DESC,
-                p.model_id = d.model_id DESC NULLS LAST, p.passport_id LIMIT 1) p ON true
+                o.name AS its_model_name, p.by_eui, count(*) OVER () AS many
+            FROM (SELECT e.*, true AS by_eui FROM passport e WHERE passports
+                    AND e.tenant_id = p_tenant AND e.dev_eui = g.eui
+                  UNION ALL SELECT s.*, false FROM passport s WHERE passports
+                    AND s.tenant_id = p_tenant AND s.serial = g.serial) p
+            JOIN meter_model o USING (tenant_id, model_id)
+            WHERE g.fault IS NULL AND (p.by_eui OR g.model IS NULL
+                OR d.model_id = p.model_id OR lower(d.maker) = lower(o.maker))
+            ORDER BY p.by_eui DESC, p.model_id = d.model_id DESC NULLS LAST, p.passport_id
+            LIMIT 1) p ON true
     ), known AS MATERIALIZED ( -- what is wrong with it; the meter that is there
         SELECT x.*, m.meter_id AS same_meter, m.dev_eui AS same_eui, e.meter_id AS eui_meter,
             e.serial AS eui_serial, CASE
@@ -290,11 +293,10 @@ BEGIN
             WHEN x.given_model IS NULL AND x.many > 1 AND NOT x.by_eui THEN ARRAY['422', 'model',
                 'Several passports have this serial: say the model.']
             WHEN x.full_serial IS NULL THEN ARRAY['422', 'serial', 'A meter needs a serial.']
-            WHEN NOT z.known THEN ARRAY['422', 'timezone',
+            WHEN NOT zone_known(x.zone) THEN ARRAY['422', 'timezone',
                 format('"%s" is no IANA time zone, such as Europe/Berlin.', left(x.zone, 60))]
             END AS wrong
         FROM named x
-        LEFT JOIN zone z ON z.zone = x.zone
         LEFT JOIN meter m ON m.tenant_id = p_tenant AND m.model_id = x.model_id
             AND m.serial = x.full_serial
         LEFT JOIN meter e ON e.tenant_id = p_tenant AND e.dev_eui = x.full_eui
@@ -321,70 +323,70 @@ BEGIN
                     k.its_id, k.its_meter)]
             END AS refused,
             k.wrong IS NULL AND k.same_meter IS NOT NULL
-                AND k.same_eui IS NOT DISTINCT FROM k.full_eui AS there
+                AND k.same_eui IS NOT DISTINCT FROM k.full_eui AS there,
+            format('%s (meter %s)', coalesce('Line ' || (k.r ->> 'line'), 'Row ' || k.n),
+                k.full_serial) AS label
         FROM known k
-    ), rivals AS MATERIALIZED ( -- rows of this very file for the same meter: the first counts
-        SELECT j.n, min(j.n) OVER same AS first_serial,
-            first_value(j.full_eui) OVER same IS NOT DISTINCT FROM j.full_eui AS alike,
-            CASE WHEN j.full_eui IS NULL THEN j.n ELSE min(j.n) OVER (PARTITION BY j.full_eui) END
-                AS first_eui
-        FROM judged j WHERE j.refused IS NULL AND NOT j.there
-        WINDOW same AS (PARTITION BY j.model_id, j.full_serial ORDER BY j.n
-            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
-    ), winners AS MATERIALIZED (
-        SELECT v.n, row_number() OVER (ORDER BY (j.r ->> 'state' = 'passive') IS TRUE, v.n) AS place,
-            (j.r ->> 'state' = 'passive') IS TRUE AS passive
-        FROM rivals v JOIN judged j USING (n) WHERE v.first_serial = v.n AND v.first_eui = v.n
+    ), rivals AS ( -- rows of this very file for the same meter: the first counts
+        SELECT j.*, first_value(j.n) OVER serial AS first_serial,
+            first_value(j.label) OVER serial AS serial_label,
+            first_value(j.full_eui) OVER serial IS NOT DISTINCT FROM j.full_eui AS alike,
+            CASE WHEN j.full_eui IS NULL THEN j.n ELSE first_value(j.n) OVER eui END AS first_eui,
+            first_value(j.label) OVER eui AS eui_label
+        FROM (SELECT *, refused IS NULL AND NOT there AS fair FROM judged) j
+        WINDOW serial AS (PARTITION BY j.fair, j.model_id, j.full_serial ORDER BY j.n),
+            eui AS (PARTITION BY j.fair, j.full_eui ORDER BY j.n)
+    ), placed AS (
+        SELECT v.*, row_number() OVER (PARTITION BY v.wins ORDER BY v.passive, v.n) AS place
+        FROM (SELECT *, fair AND first_serial = n AND first_eui = n AS wins,
+                (r ->> 'state' = 'passive') IS TRUE AS passive FROM rivals) v
+    ), decided AS MATERIALIZED ( -- new_id: of one that is added now
+        SELECT x.*, CASE WHEN x.added AND NOT p_dry
+            THEN nextval(pg_get_serial_sequence('meter', 'meter_id'))::int END AS new_id
+        FROM (SELECT *, wins AND (passive OR room IS NULL OR place <= room) AS added
+              FROM placed ORDER BY n) x
     ), fresh AS (
-        INSERT INTO meter (tenant_id, serial, model_id, dev_eui, timezone, name, note,
-            verification_due, state, mbus)
-        SELECT p_tenant, j.full_serial, j.model_id, j.full_eui, j.zone,
-            coalesce(j.r ->> 'name', ''), coalesce(j.r ->> 'note', ''),
-            (j.r ->> 'verification_due')::date, coalesce(j.r ->> 'state', 'registered'),
+        INSERT INTO meter (tenant_id, meter_id, serial, model_id, dev_eui, timezone, name, note,
+            verification_due, state, mbus) OVERRIDING SYSTEM VALUE
+        SELECT p_tenant, x.new_id, x.full_serial, x.model_id, x.full_eui, x.zone,
+            coalesce(x.r ->> 'name', ''), coalesce(x.r ->> 'note', ''),
+            (x.r ->> 'verification_due')::date, coalesce(x.r ->> 'state', 'registered'),
             nullif(jsonb_strip_nulls(jsonb_build_object(
-                'secondary_address', j.r ->> 'secondary_address',
-                'baud_rate', (j.r ->> 'baud_rate')::int,
-                'addressing_mode', lower(j.r ->> 'addressing_mode'),
-                'primary_address', (j.r ->> 'primary_address')::int,
-                'enhanced_address', j.r ->> 'enhanced_address')), '{}')
-        FROM judged j JOIN winners w USING (n)
-        WHERE NOT p_dry AND (w.passive OR room IS NULL OR w.place <= room)
-        ORDER BY j.n
-        RETURNING meter_id, model_id, serial
+                'secondary_address', x.r ->> 'secondary_address',
+                'baud_rate', (x.r ->> 'baud_rate')::int,
+                'addressing_mode', lower(x.r ->> 'addressing_mode'),
+                'primary_address', (x.r ->> 'primary_address')::int,
+                'enhanced_address', x.r ->> 'enhanced_address')), '{}')
+        FROM decided x WHERE x.new_id IS NOT NULL ORDER BY x.n
     ), linked AS (
-        UPDATE passport p SET meter_id = f.meter_id, accepted = NULL
-        FROM judged j JOIN winners w USING (n)
-        JOIN fresh f ON f.model_id = j.model_id AND f.serial = j.full_serial
-        WHERE p.tenant_id = p_tenant AND p.passport_id = j.its_id AND j.its_meter IS NULL
-        RETURNING p.passport_id, p.meter_id, j.differs
+        UPDATE passport p SET meter_id = x.new_id, accepted = NULL FROM decided x
+        WHERE p.tenant_id = p_tenant AND p.passport_id = x.its_id AND x.its_meter IS NULL
+          AND x.new_id IS NOT NULL
+        RETURNING p.passport_id, p.meter_id, x.differs
     ), bound AS (
         UPDATE meter_key k SET meter_id = l.meter_id FROM linked l
         WHERE k.tenant_id = p_tenant AND k.passport_id = l.passport_id AND l.differs = '[]'
-          AND k.meter_id IS NULL AND k.removed_at IS NULL
+          AND k.removed_at IS NULL
     )
-    SELECT j.n, (j.r ->> 'line')::int, coalesce(j.full_serial, j.r ->> 'serial'), CASE
-            WHEN j.there OR v.first_serial < v.n AND v.alike
-                AND (j.full_eui IS NULL OR v.first_eui = v.first_serial) THEN 'unchanged'
-            WHEN w.n IS NOT NULL AND (w.passive OR room IS NULL OR w.place <= room) THEN 'added'
-            ELSE 'refused' END,
-        CASE WHEN j.there THEN j.same_meter ELSE f.meter_id END,
-        CASE WHEN j.refused IS NULL AND NOT j.there AND j.its_meter IS NULL
-            THEN j.its_id END,
-        CASE WHEN j.refused IS NOT NULL THEN j.refused[1]::int ELSE 409 END,
-        CASE WHEN j.refused IS NOT NULL THEN nullif(j.refused[2], '')
-            WHEN w.n IS NOT NULL THEN NULL
-            WHEN v.first_serial < v.n THEN 'serial' ELSE 'dev_eui' END,
-        CASE WHEN j.refused IS NOT NULL THEN j.refused[3]
-            WHEN w.n IS NOT NULL THEN format('The tenant may have %s meters and has them.',
+    SELECT y.n, (y.r ->> 'line')::int, coalesce(y.full_serial, y.r ->> 'serial'), y.result,
+        CASE WHEN y.result = 'refused' THEN NULL WHEN y.there THEN y.same_meter
+            ELSE y.first_id END,
+        CASE WHEN y.result = 'added' AND y.its_meter IS NULL THEN y.its_id END,
+        coalesce(y.refused[1]::int, 409),
+        CASE WHEN y.refused IS NOT NULL THEN nullif(y.refused[2], '') WHEN y.wins THEN NULL
+            WHEN y.first_serial < y.n THEN 'serial' ELSE 'dev_eui' END,
+        CASE WHEN y.refused IS NOT NULL THEN y.refused[3]
+            WHEN y.wins THEN format('The tenant may have %s meters and has them.',
                 (SELECT t.meter_quota FROM tenant t WHERE t.tenant_id = p_tenant))
-            ELSE (SELECT format('%s (meter %s) has the same %s and differs.',
-                coalesce('Line ' || (o.r ->> 'line'), 'Row ' || o.n), o.full_serial,
-                CASE WHEN v.first_serial < v.n THEN 'serial' ELSE 'DevEUI' END)
-                FROM judged o WHERE o.n = least(v.first_serial, v.first_eui)) END
-    FROM judged j LEFT JOIN rivals v USING (n) LEFT JOIN winners w USING (n)
-    LEFT JOIN fresh f ON f.model_id = j.model_id AND f.serial = j.full_serial
-        AND j.refused IS NULL
-    ORDER BY j.n;
+            ELSE CASE WHEN y.first_serial < y.n THEN y.serial_label || ' has the same serial'
+                ELSE y.eui_label || ' has the same DevEUI' END || ' and differs.' END
+    FROM (SELECT x.*, max(x.new_id) OVER (PARTITION BY x.fair, x.model_id, x.full_serial)
+                AS first_id, CASE
+            WHEN x.there OR x.fair AND x.first_serial < x.n AND x.alike
+                AND (x.full_eui IS NULL OR x.first_eui = x.first_serial) THEN 'unchanged'
+            WHEN x.added THEN 'added' ELSE 'refused' END AS result
+          FROM decided x) y
+    ORDER BY y.n;
 END $$;
 
 -- One meter, or why not. The very same again is no error: added is false.
@@ -412,7 +414,7 @@ RETURNS json LANGUAGE sql VOLATILE AS $$
         'refused', count(*) FILTER (WHERE result = 'refused'),
         'results', coalesce(json_agg(json_strip_nulls(json_build_object('row', n, 'line', line,
             'serial', serial, 'result', result,
-            'meter_id', CASE WHEN result <> 'refused' THEN meter_id END,
+            'meter_id', meter_id,
             'passport_id', passport_id,
             'field', CASE result WHEN 'refused' THEN field END,
             'detail', CASE result WHEN 'refused' THEN detail END)) ORDER BY n), '[]'))
@@ -562,3 +564,383 @@ END $$;
 
 REVOKE ALL ON FUNCTION audit_inserted, meters_take, conformity_accept FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION meters_take, conformity_accept TO headend_server;
+
+-- ---- passports written ----
+
+CREATE FUNCTION passport_json(p passport) RETURNS json LANGUAGE sql STABLE AS $$
+    SELECT json_build_object('passport_id', p.passport_id, 'model', d.name, 'maker', d.maker,
+        'serial', p.serial, 'dev_eui', p.dev_eui, 'join_eui', p.join_eui,
+        'module_model', p.module_model, 'module_serial', p.module_serial,
+        'made_on', p.made_on, 'parameters', p.parameters, 'note', p.note,
+        'keys', (SELECT coalesce(json_agg(json_build_object('key_id', k.key_id,
+                'purpose', k.purpose) ORDER BY k.purpose), '[]') FROM meter_key k
+            WHERE k.tenant_id = p.tenant_id AND k.passport_id = p.passport_id
+              AND k.removed_at IS NULL),
+        'meter_id', p.meter_id, 'created_at', p.created_at, 'revision', p.revision)
+    FROM meter_model d WHERE d.tenant_id = p.tenant_id AND d.model_id = p.model_id $$;
+
+CREATE FUNCTION passport_search(p_tenant int, p_serial text, p_text text, p_model text,
+    p_eui text, p_registered boolean, p_after bigint, p_limit int)
+RETURNS TABLE (item json, key bigint, key_text text) LANGUAGE sql STABLE AS $$
+    SELECT passport_json(p), p.passport_id::bigint, '' FROM passport p
+    WHERE p.tenant_id = p_tenant AND p.passport_id > coalesce(p_after, 0)
+      AND (p_serial IS NULL OR p.serial = p_serial)
+      AND (p_text IS NULL OR position(lower(p_text) IN lower(p.serial || ' '
+          || coalesce(p.dev_eui, '') || ' ' || coalesce(p.module_serial, ''))) > 0)
+      AND (p_model IS NULL OR p.model_id IN (SELECT d.model_id FROM meter_model d
+          WHERE d.tenant_id = p_tenant AND d.name = p_model))
+      AND (p_eui IS NULL OR p.dev_eui = eui_text(p_eui))
+      AND (p_registered IS NULL OR (p.meter_id IS NOT NULL) = p_registered)
+    ORDER BY p.passport_id LIMIT p_limit $$;
+
+-- The server has taken the keys out of the rows (server/api/passports.c); what it
+-- found wrong stands in `error` and `field`.
+CREATE FUNCTION passport_row_fault(r jsonb) RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE
+    WHEN r ? 'error' THEN ARRAY[coalesce(r ->> 'field', ''), r ->> 'error']
+    WHEN length(r ->> 'serial') NOT BETWEEN 1 AND 64
+        THEN ARRAY['serial', 'A serial has 1 to 64 characters.']
+    WHEN eui_text(r ->> 'dev_eui') !~ '^[0-9a-f]{16}$'
+        THEN ARRAY['dev_eui', 'A DevEUI is 16 hex digits.']
+    WHEN eui_text(r ->> 'join_eui') !~ '^[0-9a-f]{16}$'
+        THEN ARRAY['join_eui', 'A JoinEUI is 16 hex digits.']
+    WHEN length(r ->> 'module_model') > 100
+        THEN ARRAY['module_model', 'It has at most 100 characters.']
+    WHEN length(r ->> 'module_serial') > 64
+        THEN ARRAY['module_serial', 'It has at most 64 characters.']
+    WHEN NOT date_known(r ->> 'made_on') THEN ARRAY['made_on', 'A date is written 2017-12-31.']
+    WHEN length(r ->> 'note') > 2000 THEN ARRAY['note', 'A note has at most 2000 characters.']
+    WHEN octet_length(r ->> 'parameters') > 16384
+        THEN ARRAY['parameters', 'They have at most 16384 bytes.']
+    WHEN jsonb_typeof(r -> 'parameters') <> 'object' OR EXISTS (SELECT FROM jsonb_each(
+            CASE jsonb_typeof(r -> 'parameters') WHEN 'object' THEN r -> 'parameters' ELSE '{}' END)
+            x WHERE jsonb_typeof(x.value) NOT IN ('string', 'number', 'boolean')
+                OR length(x.key) NOT BETWEEN 1 AND 64)
+        THEN ARRAY['parameters', 'They are names (1 to 64 characters) with texts or numbers.']
+    END $$;
+
+-- For each key that came with a row: an id if it is new, and the sealed one that
+-- its passport has for that purpose.
+CREATE FUNCTION passports_look(p_tenant int, p_rows jsonb) RETURNS TABLE
+    (n int, purpose text, fresh bigint, key_id bigint, key_no int, sealed bytea)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
+SET plan_cache_mode = force_custom_plan SET enable_seqscan = off AS $$
+BEGIN
+    PERFORM in_scope(p_tenant);
+    RETURN QUERY
+    SELECT x.n::int - 1, u.purpose, nextval(pg_get_serial_sequence('meter_key', 'key_id')),
+        k.key_id, s.key_no, s.sealed
+    FROM jsonb_array_elements(p_rows) WITH ORDINALITY AS x(r, n)
+    CROSS JOIN LATERAL jsonb_array_elements_text(x.r -> 'purposes') u(purpose)
+    LEFT JOIN meter_model d ON d.tenant_id = p_tenant AND d.name = x.r ->> 'model'
+    LEFT JOIN passport p ON p.tenant_id = p_tenant AND p.model_id = d.model_id
+        AND p.serial = x.r ->> 'serial'
+    LEFT JOIN meter_key k ON k.tenant_id = p_tenant
+        AND k.passport_id = coalesce((x.r ->> 'passport_id')::int, p.passport_id)
+        AND k.purpose = u.purpose AND k.removed_at IS NULL
+    LEFT JOIN secret s ON s.tenant_id = p_tenant AND s.owner = 'meter_key'
+        AND s.row_id = k.key_id AND s.name = 'key';
+END $$;
+
+-- Passports from rows, each by itself; what became of each, as a JSON list. What a
+-- row does not say stays. With passport_id it is that one's change. p_strict: one
+-- that is there and differs is refused, not changed. p_keys: `rows`, those that are
+-- new, sealed; and under what (as tenant_key_put() takes it).
+CREATE FUNCTION passports_take(p_tenant int, p_rows jsonb, p_keys jsonb, p_strict boolean,
+    p_dry boolean) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
+SET plan_cache_mode = force_custom_plan SET enable_seqscan = off AS $$
+DECLARE
+    results jsonb;
+    keyed jsonb := (SELECT coalesce(jsonb_object_agg(k ->> 'n', true), '{}')
+        FROM jsonb_array_elements(p_keys -> 'rows') k);
+BEGIN
+    PERFORM in_scope(p_tenant);
+    PERFORM pg_advisory_xact_lock(hashtext('headend meter quota'), p_tenant);
+    WITH given AS MATERIALIZED (
+        SELECT x.n::int - 1 AS n, x.r, passport_row_fault(x.r) AS fault,
+            eui_text(x.r ->> 'dev_eui') AS eui
+        FROM jsonb_array_elements(p_rows) WITH ORDINALITY AS x(r, n)
+    ), known AS MATERIALIZED (
+        SELECT g.*, d.model_id AS its_model, p.passport_id, CASE
+            WHEN g.fault IS NOT NULL THEN '{422}'::text[] || g.fault
+            WHEN g.r ? 'passport_id' AND p.passport_id IS NULL
+                THEN '{404,"","There is nothing with this id."}'
+            WHEN g.r ? 'passport_id' AND (g.r ->> 'revision')::bigint <> p.revision
+                THEN ARRAY['412', 'revision', format('It was changed meanwhile: it is at '
+                    || 'revision %s.', p.revision)]
+            WHEN g.r ? 'passport_id' THEN NULL
+            WHEN g.r ->> 'serial' IS NULL THEN '{422,serial,"A passport is of one serial."}'
+            WHEN g.r ->> 'model' IS NULL THEN '{422,model,"A passport is of one model."}'
+            WHEN d.model_id IS NULL THEN ARRAY['422', 'model', format(
+                'There is no meter model "%s".', left(g.r ->> 'model', 60))]
+            END AS wrong, q.passport_id AS eui_passport, jsonb_build_array(p.dev_eui, p.join_eui,
+                p.module_model, p.module_serial, p.made_on, p.parameters, p.note) IS DISTINCT FROM
+                jsonb_build_array(v.dev_eui, v.join_eui, v.module_model, v.module_serial,
+                    v.made_on, v.parameters, v.note) OR keyed ? g.n::text AS differs,
+            v.dev_eui, v.join_eui, v.module_model, v.module_serial, v.made_on, v.parameters, v.note
+        FROM given g
+        LEFT JOIN meter_model d ON d.tenant_id = p_tenant AND d.name = g.r ->> 'model'
+        LEFT JOIN passport o ON o.tenant_id = p_tenant AND o.model_id = d.model_id
+            AND o.serial = g.r ->> 'serial'
+        LEFT JOIN passport p ON p.tenant_id = p_tenant
+            AND p.passport_id = coalesce((g.r ->> 'passport_id')::int, o.passport_id)
+        LEFT JOIN passport q ON q.tenant_id = p_tenant AND q.dev_eui = g.eui
+        CROSS JOIN LATERAL (SELECT
+            CASE WHEN g.r ? 'dev_eui' THEN g.eui ELSE p.dev_eui END AS dev_eui,
+            CASE WHEN g.r ? 'join_eui' THEN eui_text(g.r ->> 'join_eui') ELSE p.join_eui END
+                AS join_eui,
+            CASE WHEN g.r ? 'module_model' THEN g.r ->> 'module_model' ELSE p.module_model END
+                AS module_model,
+            CASE WHEN g.r ? 'module_serial' THEN g.r ->> 'module_serial' ELSE p.module_serial END
+                AS module_serial,
+            CASE WHEN NOT g.r ? 'made_on' THEN p.made_on WHEN g.fault IS NULL
+                THEN (g.r ->> 'made_on')::date END AS made_on,
+            coalesce(g.r -> 'parameters', p.parameters, '{}') AS parameters,
+            coalesce(g.r ->> 'note', p.note, '') AS note) v
+    ), fair AS MATERIALIZED (
+        SELECT k.*, CASE
+            WHEN k.wrong IS NOT NULL THEN k.wrong
+            WHEN k.eui_passport IS DISTINCT FROM k.passport_id AND k.eui_passport IS NOT NULL
+                THEN ARRAY['409', 'dev_eui', format('It is that of passport %s.', k.eui_passport)]
+            WHEN k.passport_id IS NOT NULL AND k.differs AND p_strict
+                THEN ARRAY['409', 'serial', format('Passport %s has this serial and differs.',
+                    k.passport_id)]
+            END AS unfair
+        FROM known k
+    ), judged AS MATERIALIZED (
+        SELECT f.*, CASE
+            WHEN f.unfair IS NOT NULL THEN f.unfair
+            WHEN min(f.n) OVER (PARTITION BY f.unfair IS NULL, f.its_model, f.r ->> 'serial') < f.n
+                THEN ARRAY['409', 'serial', 'A row before has the same serial.']
+            WHEN min(f.n) OVER (PARTITION BY f.unfair IS NULL, f.eui) < f.n AND f.eui IS NOT NULL
+                THEN ARRAY['409', 'dev_eui', 'A row before has the same DevEUI.']
+            END AS refused
+        FROM fair f
+    ), decided AS MATERIALIZED ( -- new_id: of one that is added now
+        SELECT j.*, CASE WHEN j.refused IS NULL AND j.passport_id IS NULL AND NOT p_dry
+            THEN nextval(pg_get_serial_sequence('passport', 'passport_id'))::int END AS new_id
+        FROM judged j ORDER BY j.n
+    ), added AS (
+        INSERT INTO passport AS p (tenant_id, passport_id, model_id, serial, dev_eui, join_eui,
+            module_model, module_serial, made_on, parameters, note) OVERRIDING SYSTEM VALUE
+        SELECT p_tenant, j.new_id, j.its_model, j.r ->> 'serial', j.dev_eui, j.join_eui, j.module_model,
+            j.module_serial, j.made_on, j.parameters, j.note
+        FROM decided j WHERE j.new_id IS NOT NULL ORDER BY j.n
+    ), changed AS (
+        UPDATE passport p SET dev_eui = j.dev_eui, join_eui = j.join_eui,
+            module_model = j.module_model, module_serial = j.module_serial,
+            made_on = j.made_on, parameters = j.parameters, note = j.note,
+            revision = p.revision + 1
+        FROM decided j WHERE NOT p_dry AND j.refused IS NULL AND j.differs
+          AND p.tenant_id = p_tenant AND p.passport_id = j.passport_id
+    )
+    SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('n', j.n, 'row', j.n + 1,
+            'line', j.r -> 'line', 'serial', j.r -> 'serial',
+            'passport_id', CASE WHEN j.refused IS NULL
+                THEN coalesce(j.passport_id, j.new_id) END,
+            'result', CASE WHEN j.refused IS NOT NULL THEN 'refused'
+                WHEN j.passport_id IS NULL THEN 'added' WHEN j.differs THEN 'changed'
+                ELSE 'unchanged' END,
+            'status', j.refused[1]::int, 'field', nullif(j.refused[2], ''),
+            'detail', j.refused[3])) ORDER BY j.n)
+    INTO results FROM decided j;
+    IF NOT p_dry THEN
+        PERFORM passport_keys_put(p_tenant, results, p_keys);
+        PERFORM passports_link(p_tenant, ARRAY(SELECT (x ->> 'passport_id')::int
+            FROM jsonb_array_elements(results) x WHERE x ->> 'result' IN ('added', 'changed')));
+    END IF;
+    RETURN results;
+END $$;
+
+-- The keys of the rows that were taken, in place of those of the same purpose.
+CREATE FUNCTION passport_keys_put(p_tenant int, p_results jsonb, p_keys jsonb) RETURNS void
+LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan SET enable_seqscan = off AS $$
+BEGIN
+    IF p_keys -> 'rows' = '[]' THEN
+        RETURN;
+    END IF;
+    PERFORM tenant_key_put(p_tenant, (p_keys ->> 'key_no')::int, p_keys ->> 'master',
+        (p_keys ->> 'tenant_key')::bytea, (p_keys ->> 'check')::bytea);
+    WITH taken AS MATERIALIZED (
+        SELECT (x ->> 'n')::int AS n, (x ->> 'passport_id')::int AS passport_id
+        FROM jsonb_array_elements(p_results) x WHERE x ->> 'result' <> 'refused'
+    ), keys AS MATERIALIZED (
+        SELECT t.passport_id, k.* FROM jsonb_to_recordset(p_keys -> 'rows') AS k(
+            n int, purpose text, key_id bigint, old bigint, sealed bytea) JOIN taken t USING (n)
+    ), gone AS (
+        UPDATE meter_key k SET removed_at = now() FROM keys x
+        WHERE k.tenant_id = p_tenant AND k.key_id = x.old AND k.removed_at IS NULL
+    ), forgotten AS (
+        DELETE FROM secret s USING keys x WHERE s.tenant_id = p_tenant
+            AND s.owner = 'meter_key' AND s.row_id = x.old
+    ), fresh AS (
+        INSERT INTO meter_key (tenant_id, key_id, purpose, passport_id)
+        SELECT p_tenant, x.key_id, x.purpose, x.passport_id FROM keys x
+    )
+    INSERT INTO secret (tenant_id, owner, row_id, name, key_no, sealed)
+    SELECT p_tenant, 'meter_key', x.key_id, 'key', (p_keys ->> 'key_no')::int, x.sealed
+    FROM keys x;
+END $$;
+
+-- Passports that came after their meters; and keys that may be their meter's now.
+CREATE FUNCTION passports_link(p_tenant int, p_passports int[]) RETURNS void
+LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan SET enable_seqscan = off AS $$
+BEGIN
+    WITH met AS (
+        SELECT p.passport_id, m.meter_id, 1 AS rank FROM passport p
+        JOIN meter m ON m.tenant_id = p_tenant AND m.model_id = p.model_id
+            AND m.serial = p.serial
+        WHERE p.tenant_id = p_tenant AND p.passport_id = ANY (p_passports)
+          AND p.meter_id IS NULL AND m.state <> 'removed'
+        UNION ALL
+        SELECT p.passport_id, m.meter_id, 2 FROM passport p
+        JOIN meter m ON m.tenant_id = p_tenant AND m.dev_eui = p.dev_eui
+        WHERE p.tenant_id = p_tenant AND p.passport_id = ANY (p_passports)
+          AND p.meter_id IS NULL AND m.state <> 'removed'
+    ), one AS (
+        SELECT DISTINCT ON (meter_id) * FROM (SELECT DISTINCT ON (passport_id) *
+            FROM met ORDER BY passport_id, rank) x ORDER BY meter_id, rank
+    )
+    UPDATE passport p SET meter_id = o.meter_id, accepted = NULL FROM one o
+    WHERE p.tenant_id = p_tenant AND p.passport_id = o.passport_id AND NOT EXISTS (SELECT
+        FROM passport x WHERE x.tenant_id = p_tenant AND x.meter_id = o.meter_id);
+    UPDATE meter_key k SET meter_id = p.meter_id
+    FROM passport p JOIN meter m ON m.tenant_id = p.tenant_id AND m.meter_id = p.meter_id
+    WHERE p.tenant_id = p_tenant AND p.passport_id = ANY (p_passports)
+      AND k.tenant_id = p_tenant AND k.passport_id = p.passport_id
+      AND k.meter_id IS DISTINCT FROM p.meter_id AND k.removed_at IS NULL
+      AND coalesce(p.accepted -> 'differences', '[]') @> passport_differences(p, m);
+END $$;
+
+-- One passport: what it is now, or why not.
+CREATE FUNCTION passport_put(p_tenant int, p_rows jsonb, p_keys jsonb, p_strict boolean)
+RETURNS json LANGUAGE plpgsql AS $$
+DECLARE
+    t jsonb := passports_take(p_tenant, p_rows, p_keys, p_strict, false) -> 0;
+BEGIN
+    IF t ->> 'result' = 'refused' THEN
+        PERFORM refuse((t ->> 'status')::int, t ->> 'field', t ->> 'detail');
+    END IF;
+    RETURN (SELECT passport_json(p)::jsonb || CASE WHEN p_strict THEN jsonb_build_object(
+            'added', t ->> 'result' = 'added') ELSE '{}' END
+        FROM passport p WHERE p.tenant_id = p_tenant
+          AND p.passport_id = (t ->> 'passport_id')::int);
+END $$;
+
+CREATE FUNCTION passport_import(p_tenant int, p_rows jsonb, p_keys jsonb, p_dry boolean)
+RETURNS json LANGUAGE sql VOLATILE AS $$
+    SELECT json_build_object('dry_run', p_dry,
+        'added', count(*) FILTER (WHERE x ->> 'result' = 'added'),
+        'changed', count(*) FILTER (WHERE x ->> 'result' = 'changed'),
+        'unchanged', count(*) FILTER (WHERE x ->> 'result' = 'unchanged'),
+        'refused', count(*) FILTER (WHERE x ->> 'result' = 'refused'),
+        'results', coalesce(json_agg(x - '{n,status}'::text[] ORDER BY (x ->> 'n')::int), '[]'))
+    FROM jsonb_array_elements(passports_take(p_tenant, p_rows, p_keys, false, p_dry)) x $$;
+
+-- Its keys that are no meter's yet go with it.
+CREATE FUNCTION passport_remove(p_tenant int, p_id int) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM in_scope(p_tenant);
+    PERFORM meter_key_remove(p_tenant, k.key_id) FROM meter_key k WHERE k.tenant_id = p_tenant
+        AND k.passport_id = p_id AND k.meter_id IS NULL AND k.removed_at IS NULL;
+    DELETE FROM passport WHERE tenant_id = p_tenant AND passport_id = p_id;
+    IF NOT FOUND THEN
+        PERFORM refuse(404, NULL, 'There is nothing with this id.');
+    END IF;
+END $$;
+
+-- ---- keys that wait for their meter open nothing ----
+
+CREATE FUNCTION key_waits(k meter_key) RETURNS boolean LANGUAGE sql IMMUTABLE AS
+$$ SELECT k.passport_id IS NOT NULL AND k.meter_id IS NULL $$;
+
+CREATE OR REPLACE FUNCTION meter_key_json(k meter_key) RETURNS json LANGUAGE sql STABLE AS $$
+    SELECT json_build_object('key_id', k.key_id, 'purpose', k.purpose,
+        'meter_id', k.meter_id, 'passport_id', k.passport_id, 'address', k.address,
+        'manufacturer', k.manufacturer, 'device_type', k.device_type, 'version', k.version,
+        'created_at', k.created_at,
+        'opens_meters', (SELECT count(*) FROM meter_key_use u
+            WHERE u.tenant_id = k.tenant_id AND u.key_id = k.key_id)) $$;
+
+CREATE OR REPLACE FUNCTION directory_meter_keys(p_since xid8) RETURNS TABLE
+    (tenant_id int, key_id bigint, purpose text, meter_id int, address text,
+     manufacturer text, device_type int, version int, removed boolean,
+     key_no int, sealed bytea, upto xid8)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS
+$$ SELECT k.tenant_id, k.key_id, k.purpose, k.meter_id, k.address,
+          k.manufacturer, k.device_type, k.version, k.removed_at IS NOT NULL,
+          s.key_no, s.sealed, pg_snapshot_xmin(pg_current_snapshot())
+   FROM meter_key k
+   LEFT JOIN secret s ON s.tenant_id = k.tenant_id AND s.owner = 'meter_key'
+       AND s.row_id = k.key_id AND s.name = 'key'
+   WHERE k.changed_xid >= p_since AND NOT key_waits(k) $$;
+
+-- p_rows: what keys are for ("" and -1: any), "meter" a serial number. For each an
+-- id, the meter, how many meters have that serial number, and each key (sealed)
+-- that is for the very same.
+CREATE OR REPLACE FUNCTION meter_keys_look(p_tenant int, p_rows jsonb) RETURNS TABLE
+    (n int, fresh bigint, meter_id int, meters bigint, key_id bigint, key_no int, sealed bytea)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM in_scope(p_tenant);
+    RETURN QUERY
+    WITH want AS MATERIALIZED (SELECT * FROM jsonb_to_recordset(p_rows) AS r(n int,
+            purpose text, meter text, address text, manufacturer text, device_type int,
+            version int)),
+    named AS (SELECT m.serial, min(m.meter_id) AS meter_id, count(*) AS meters FROM meter m
+        WHERE m.tenant_id = p_tenant AND m.state <> 'removed'
+          AND m.serial IN (SELECT w.meter FROM want w) GROUP BY m.serial)
+    SELECT w.n, nextval(pg_get_serial_sequence('meter_key', 'key_id')), m.meter_id,
+        CASE WHEN w.meter IS NULL THEN 1 ELSE coalesce(m.meters, 0) END,
+        k.key_id, s.key_no, s.sealed
+    FROM want w LEFT JOIN named m ON m.serial = w.meter
+    LEFT JOIN meter_key k ON k.tenant_id = p_tenant AND k.removed_at IS NULL
+        AND NOT key_waits(k) AND k.purpose = w.purpose AND coalesce(k.meter_id, 0) = coalesce(m.meter_id, 0)
+        AND coalesce(k.address, '') = w.address
+        AND coalesce(k.manufacturer, '') = w.manufacturer
+        AND coalesce(k.device_type, -1) = w.device_type
+        AND coalesce(k.version, -1) = w.version
+    LEFT JOIN secret s ON s.tenant_id = p_tenant AND s.owner = 'meter_key'
+        AND s.row_id = k.key_id AND s.name = 'key';
+END $$;
+
+CREATE OR REPLACE FUNCTION strangers_met(p_since xid8, p_tenant int, p_name text, p_most int)
+RETURNS TABLE (tenant_id int, name text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS
+$$ WITH key AS MATERIALIZED (
+       SELECT k.tenant_id, k.meter_id, k.address FROM meter_key k
+       WHERE k.changed_xid >= p_since AND k.removed_at IS NULL AND NOT key_waits(k)
+         AND k.purpose IN ('encryption', 'authentication')
+   ), met AS (
+       SELECT n.tenant_id, n.name
+       FROM meter m CROSS JOIN LATERAL (VALUES
+           (m.tenant_id, 'DevEUI ' || m.dev_eui),
+           (m.tenant_id, 'serial ' || m.serial),
+           (0, 'serial ' || m.serial)) AS n (tenant_id, name)
+       WHERE m.changed_xid >= p_since AND m.state <> 'removed'
+         AND EXISTS (SELECT FROM quarantine q
+             WHERE q.tenant_id = n.tenant_id AND q.detail = n.name
+               AND q.reason = 'unknown_meter' AND octet_length(q.detail) < 300)
+       UNION
+       SELECT q.tenant_id, q.detail FROM quarantine q
+       WHERE q.reason IN ('key_missing', 'decrypt_failed') AND octet_length(q.detail) < 300
+         AND ((q.tenant_id, q.meter_id) IN (SELECT k.tenant_id, k.meter_id FROM key k)
+           OR (q.tenant_id, split_part(q.detail, ' ', 1)) IN
+              (SELECT k.tenant_id, k.address FROM key k WHERE k.meter_id IS NULL)
+           OR q.tenant_id IN (SELECT k.tenant_id FROM key k
+                              WHERE k.meter_id IS NULL AND k.address IS NULL))
+       UNION
+       SELECT q.tenant_id, q.detail FROM quarantine q
+       WHERE q.reason = 'format_missing' AND octet_length(q.detail) < 300
+         AND (q.tenant_id, q.detail) IN (SELECT f.tenant_id,
+             'record list ' || lpad(to_hex(f.signature), 4, '0')
+             FROM meter_format f WHERE f.changed_xid >= p_since)
+   )
+   SELECT m.tenant_id, m.name FROM met m
+   WHERE (m.tenant_id, m.name) > (p_tenant, p_name)
+   ORDER BY m.tenant_id, m.name LIMIT p_most $$;
+
+REVOKE ALL ON FUNCTION passports_look, passports_take, passport_remove FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION passports_look, passports_take, passport_remove TO headend_server;

@@ -58,7 +58,7 @@ room(server/api
   SOURCES api.c rights.c auth.c limit.c fields.c etag.c run.c list.c password.c gate.c
           openapi.c login.c accounts.c audit.c tenants.c models.c
           codecs.c meters.c points.c events.c feed.c readings.c
-          totp.c secret.c factor.c approvals.c meter_keys.c integrations.c signup.c oidc.c
+          totp.c secret.c factor.c approvals.c meter_keys.c passports.c integrations.c signup.c oidc.c
           frames.c ledger.c gaps.c clocks.c quarantine.c webhooks.c reports.c health.c
   USES http schema store timesvc vault deliver oidc NEEDS PkgConfig::sodium PkgConfig::crypto)
 include(server/api/embed.cmake)

@@ -93,7 +93,7 @@ static int read_known(struct keyfile *f)
         " coalesce(k.device_type, -1), coalesce(k.version, -1), s.key_no,"
         " s.sealed FROM meter_key k JOIN secret s ON s.tenant_id = k.tenant_id"
         " AND s.owner = 'meter_key' AND s.row_id = k.key_id"
-        " AND s.name = 'key' WHERE k.removed_at IS NULL",
+        " AND s.name = 'key' WHERE k.removed_at IS NULL AND NOT key_waits(k)",
         0, NULL);
     int status = r ? 0 : -1;
 
@@ -390,7 +390,8 @@ int cmd_keys_list(struct cli *c)
             " FROM meter_key_use u WHERE u.tenant_id = k.tenant_id"
             " AND u.key_id = k.key_id) AS opens_meters"
             " FROM meter_key k LEFT JOIN meter m USING (tenant_id, meter_id)"
-            " WHERE k.removed_at IS NULL ORDER BY k.key_id",
+            " WHERE NOT key_waits(k) AND k.removed_at IS NULL ORDER BY "
+            "k.key_id",
             0, NULL);
     if (r && cli_get(c, keys_list_args, "json"))
         table_json(r, "keys");

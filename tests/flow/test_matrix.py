@@ -34,6 +34,7 @@ OBJECTS = {
     "tenants": "SELECT tenant_id FROM tenant WHERE tenant_id = %s",
     "codecs": "SELECT name FROM codec WHERE tenant_id = %s",
     "meter-keys": "SELECT key_id FROM meter_key WHERE tenant_id = %s",
+    "passports": "SELECT passport_id FROM passport WHERE tenant_id = %s",
     "integrations": "SELECT integration_id FROM integration WHERE "
                     "tenant_id = %s",
     "approvals": "SELECT approval_id FROM approval WHERE tenant_id = %s",
@@ -119,6 +120,8 @@ def world(site):
         })[0] == 201
     assert owner.call("POST", "/api/v1/meter-keys", {
         "key": "0f" * 16, "address": MARK})[0] == 201
+    assert owner.call("POST", "/api/v1/passports", {
+        "model": "heo-g6", "serial": f"{MARK} 1", "appkey": "0f" * 16})[0] == 201
     assert owner.call("POST", "/api/v1/integrations", {
         "name": MARK, "kind": "tts", "url": f"mqtt://{MARK}.invalid",
         "password": MARK, "enabled": False})[0] == 201
