@@ -4,7 +4,7 @@ room(server/base
           json_write.c framer.c hash.c conf.c csv.c nets.c
   NEEDS PkgConfig::sodium PkgConfig::isal)
 room(server/vault
-  SOURCES seal.c master.c vault.c keyring.c key_csv.c
+  SOURCES seal.c master.c vault.c keyring.c key_csv.c passport_rows.c
   USES base NEEDS PkgConfig::sodium)
 room(server/loop SOURCES loop.c pulse.c USES base NEEDS PkgConfig::uv)
 room(schema
@@ -65,7 +65,7 @@ include(server/api/embed.cmake)
 room(server/cli
   SOURCES cli.c help.c settings.c db.c table.c migrate_cmd.c tenant_cmd.c tenant_remove_cmd.c
           account_cmd.c audit_cmd.c
-          integration_cmd.c meter_cmd.c codecs_cmd.c codec_cmd.c
+          integration_cmd.c meter_cmd.c passport_cmd.c codecs_cmd.c codec_cmd.c
           codec_diff.c decode_cmd.c decode_show.c
           decode_script.c trace_cmd.c
           replay_cmd.c ledger_cmd.c gaps_cmd.c clock_cmd.c quarantine_cmd.c secrets.c

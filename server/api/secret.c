@@ -10,15 +10,19 @@
 bool secret_seal(struct call *c, const struct secret_name *n, struct str clear,
                  struct sealed_text *ret)
 {
-    const struct api_deps *d = &c->api->deps;
-    int err = vault_seal(d->vault, n, clear, &ret->s);
+    int err = vault_seal(c->api->deps.vault, n, clear, &ret->s);
 
-    if (err == 0) {
+    if (err == 0)
         snprintf(ret->key_no, sizeof ret->key_no, "%d", ret->s.key_no);
-        return true;
-    }
+    else
+        secret_unsealed(c, n, err);
+    return err == 0;
+}
+
+void secret_unsealed(struct call *c, const struct secret_name *n, int err)
+{
     if (err == ERR_UNKNOWN) {
-        d->keys_wanted(d->arg);
+        c->api->deps.keys_wanted(c->api->deps.arg);
         http_problem(c->r, 409, NULL,
                      "The server has no master key to seal secrets with: its "
                      "operator makes one with `headend keys init`; then try "
@@ -27,7 +31,6 @@ bool secret_seal(struct call *c, const struct secret_name *n, struct str clear,
         http_problem(c->r, 422, n->name, "It cannot be sealed: %s.",
                      err_text(err));
     }
-    return false;
 }
 
 int secret_open(struct call *c, const struct secret_name *n, int32_t key_no,

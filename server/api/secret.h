@@ -15,6 +15,8 @@ struct sealed_text {
 /* False after the client was told why not; else end it with sealed_free. */
 bool secret_seal(struct call *c, const struct secret_name *n, struct str clear,
                  struct sealed_text *ret);
+/* Tells the client why vault_seal failed. */
+void secret_unsealed(struct call *c, const struct secret_name *n, int err);
 /* `sealed` is PostgreSQL's \x text. As vault_open. */
 int secret_open(struct call *c, const struct secret_name *n, int32_t key_no,
                 struct str sealed, uint8_t *out, size_t cap);

@@ -76,7 +76,7 @@ static int find_column(const char *field, const char *const *columns,
                 return prefix && !field[n] ? -1 : k;
             }
             name = strchr(name, '|');
-            name += name != NULL;
+            name = name ? name + 1 : NULL;
         }
     return -1;
 }

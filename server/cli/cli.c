@@ -80,6 +80,15 @@ static const struct cli_command commands[] = {
      "nothing."},
     {"meter list", "", 0, 0, meter_list_args, cmd_meter_list,
      "List a tenant's meters."},
+    {"passport import", "FILE", 1, 1, passport_import_args, cmd_passport_import,
+     "Add and change passports from a maker's CSV (model, serial, dev_eui,"
+     " join_eui, module_model, module_serial, made_on, note, appkey, appskey,"
+     " encryption_key, authentication_key, parameters.NAME); - reads standard"
+     " input. Says what became of each row that is refused."},
+    {"passport list", "", 0, 0, passport_list_args, cmd_passport_list,
+     "List a tenant's passports, without keys."},
+    {"passport show", "SERIAL", 1, 1, passport_show_args, cmd_passport_show,
+     "What the maker says of one serial, and whether its meter keeps it."},
     {"keys init", "", 0, 0, no_args, cmd_keys_init,
      "Make the master key that seals all secrets (keys.master_file)."},
     {"keys rotate", "", 0, 0, keys_rotate_args, cmd_keys_rotate,
@@ -143,6 +152,22 @@ int cli_fail(const char *fmt, ...)
     va_end(ap);
     fputc('\n', stderr);
     return 1;
+}
+
+int cli_read(const char *path, struct buf *text)
+{
+    FILE *in = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
+    size_t n;
+
+    if (!in)
+        return cli_fail("%s: cannot be read", path);
+    while ((n = fread(buf_room(text, 1 << 16), 1, 1 << 16, in)) > 0)
+        text->n += n;
+    bool bad = ferror(in) || (text->n && memchr(text->p, 0, text->n));
+    if (in != stdin)
+        fclose(in);
+    buf_u8(text, 0);
+    return bad ? cli_fail("%s: cannot be read, or is not text", path) : 0;
 }
 
 const char *cli_get(const struct cli *c, const struct cli_arg *args,

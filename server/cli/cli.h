@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "server/base/buf.h"
 #include "server/cli/settings.h"
 #include <libpq-fe.h>
 
@@ -44,13 +45,18 @@ const char *cli_get(const struct cli *c, const struct cli_arg *args,
  * it. */
 int cli_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* A file ("-": standard input) of text, with a NUL behind it; 1 after telling
+ * why not. */
+int cli_read(const char *path, struct buf *text);
+
 extern const struct cli_arg no_args[], codecs_list_args[], codecs_upload_args[],
     codecs_activate_args[], migrate_args[], tenant_add_args[],
     tenant_set_args[], tenant_remove_args[], list_args[], api_key_add_args[],
     api_key_list_args[], account_add_args[], account_list_args[],
     audit_verify_args[], audit_list_args[], integration_args[],
     integration_list_args[], integration_name_args[], meter_add_args[],
-    meter_import_args[], meter_list_args[], trace_args[], replay_args[],
+    meter_import_args[], meter_list_args[], passport_import_args[],
+    passport_list_args[], passport_show_args[], trace_args[], replay_args[],
     ledger_args[], gaps_args[], clock_args[], quarantine_list_args[],
     config_args[], decode_args[], keys_rotate_args[], keys_add_args[],
     keys_import_args[], keys_list_args[], keys_remove_args[];
@@ -80,6 +86,9 @@ int cmd_integration_remove(struct cli *c);
 int cmd_meter_add(struct cli *c);
 int cmd_meter_import(struct cli *c);
 int cmd_meter_list(struct cli *c);
+int cmd_passport_import(struct cli *c);
+int cmd_passport_list(struct cli *c);
+int cmd_passport_show(struct cli *c);
 int cmd_keys_init(struct cli *c);
 int cmd_keys_rotate(struct cli *c);
 int cmd_keys_seal(struct cli *c);

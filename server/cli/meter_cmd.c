@@ -104,23 +104,6 @@ int cmd_meter_add(struct cli *c)
 
 enum { PIECE = 5000, ROW_ERRORS = 20 };
 
-/* The file, with a NUL behind it; 1 after telling why not. */
-static int read_whole(const char *path, struct buf *text)
-{
-    FILE *in = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
-    size_t n;
-
-    if (!in)
-        return cli_fail("%s: cannot be read", path);
-    while ((n = fread(buf_room(text, 1 << 16), 1, 1 << 16, in)) > 0)
-        text->n += n;
-    bool bad = ferror(in) || (text->n && memchr(text->p, 0, text->n));
-    if (in != stdin)
-        fclose(in);
-    buf_u8(text, 0);
-    return bad ? cli_fail("%s: cannot be read, or is not text", path) : 0;
-}
-
 struct import {
     PGconn *pq;
     char tenant[16];
@@ -198,7 +181,7 @@ int cmd_meter_import(struct cli *c)
     struct import m = {.model = cli_get(c, a, "model")};
     struct buf text = {0};
 
-    if (read_whole(c->free[0], &text) != 0)
+    if (cli_read(c->free[0], &text) != 0)
         return 1;
     m.pq = db_open(c, DB_SERVER);
     int32_t tenant = m.pq ? db_tenant_named(m.pq, cli_get(c, a, "tenant")) : -1;

@@ -227,6 +227,27 @@ def test_a_makers_file_is_imported_with_a_result_for_each_line(admin):
         ("refused", "parameters"), ("added", None)]
 
 
+def test_the_command_line_takes_the_same_file(admin, site):
+    done = site.headend.run("passport", "import", "--tenant", "demo", "-",
+                            stdin=FILE)
+    assert done.returncode == 1 and "2 passports added" in done.stdout
+    assert "line 4: refused: model: There is no meter model" in done.stdout
+    assert "0 passports would be added, 1 changed, 1 were there" in (
+        site.headend.run("passport", "import", "--tenant", "demo", "--dry-run",
+                         "-", stdin=FILE.replace(KEY, OTHER)).stdout)
+    listed = site.headend.cli_json("passport", "list", "--tenant", "demo")
+    assert [p["serial"] for p in listed["passports"]] == ["1", "2"]
+    site.headend.cli("meter", "add", "--tenant", "demo", "--serial", "1")
+    shown = json.loads(site.headend.cli("passport", "show", "--tenant", "demo",
+                                        "1"))
+    assert shown["dev_eui"] == EUI and shown["meter_id"]
+    assert shown["conformity"]["state"] == "conforms"
+    assert KEY not in json.dumps(shown)
+    key, = keys(admin).values()
+    assert admin.call("POST", f"/api/v1/meter-keys/{key['key_id']}/reveal")[1][
+        "key"] == KEY
+
+
 def test_what_waited_for_a_key_is_decoded_when_the_meter_is_registered(
         site, broker):
     """An encrypted telegram, its meter's passport, then the registration."""
