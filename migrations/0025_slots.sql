@@ -122,7 +122,8 @@ CREATE FUNCTION clock_read(p_tenants int[], p_meters int[]) RETURNS TABLE
      period int, package int, period_now int, token int, answered_us bigint,
      resync_us bigint, waiting_us bigint, today bigint, open_id bigint,
      open_state text, open_by_us bigint, samples jsonb, slot_way text, slot_at_s int,
-     window_min int, slot_told int, slot_told_us bigint, slot_kept_us bigint)
+     window_min int, slot_told int, slot_told_us bigint, slot_kept_us bigint,
+     set_way text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT m.tenant_id, m.meter_id, coalesce(c.version, 0), coalesce(c.model, ''),
         coalesce(m.timezone, t.timezone), coalesce(c.owner, p.owner, 'server'),
@@ -142,7 +143,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
                  AND s.heard_at > coalesce(c.last_sample_at, '-infinity')
                ORDER BY s.heard_at DESC LIMIT 100) s),
         CASE WHEN t.hand_slots THEN slot_way(d.codec) END, x.slot * 60 + x.second,
-        t.contact_window_min, x.told, time_us(x.handed_at), time_us(x.kept_at)
+        t.contact_window_min, x.told, time_us(x.handed_at), time_us(x.kept_at),
+        CASE WHEN d.name IN ('elvaco-cmi4130', 'elvaco-cmi4140', 'elvaco-cmi4160')
+             THEN 'elvaco' END
     FROM unnest(p_tenants, p_meters) AS w (tenant_id, meter_id)
     JOIN meter m USING (tenant_id, meter_id)
     JOIN tenant t USING (tenant_id)

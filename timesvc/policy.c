@@ -154,6 +154,17 @@ static struct correction at_moment(const struct clock_policy *p,
     return r;
 }
 
+int64_t correction_next_us(int64_t now_us, int64_t before_us, bool in_session)
+{
+    static const int64_t least_us = 3 * 3600 * US_PER_S;
+    static const int64_t most_us = 48 * 3600 * US_PER_S;
+    int64_t gap = before_us == TIME_NONE ? 0 : now_us - before_us;
+
+    gap = gap > most_us ? most_us : gap;
+    gap *= in_session ? 1 : 2;
+    return now_us + (gap > least_us ? gap : least_us);
+}
+
 struct correction correction_decide(const struct clock_policy *p,
                                     const struct correction_case *c,
                                     const struct zone *zone)

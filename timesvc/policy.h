@@ -63,6 +63,11 @@ struct correction {
     bool slew;         /* by running faster or slower, not by a step */
 };
 
+/* next_us, as the last contact was at `before_us` (TIME_NONE: none): one gap
+ * ahead; where a correction only arrives with the contact after this one (by
+ * radio), two. Three hours at least. */
+int64_t correction_next_us(int64_t now_us, int64_t before_us, bool in_session);
+
 struct correction correction_decide(const struct clock_policy *p,
                                     const struct correction_case *c,
                                     const struct zone *zone);

@@ -22,6 +22,7 @@ static const int64_t earliest_us = 978307200 * US_PER_S;      /* 2001-01-01 */
 static const int64_t network_from_us = 1420070400 * US_PER_S; /* 2015-01-01 */
 static const int64_t network_ahead_us = 300 * US_PER_S;
 static const int64_t accepted_default_us = 60 * US_PER_S;
+static const int64_t late_us = 60 * US_PER_S; /* a sample may be, unseen */
 static const int64_t contradicts_us = 10 * US_PER_S;
 
 /* Claims beyond these are impossible in any zone and not worth converting. */
@@ -117,15 +118,17 @@ static struct clock_error error_of(const struct clock_known *k, int64_t claim,
 }
 
 /* An interval's reading belongs to an edge: the nearest one to when it was
- * truly made. Its own, if the error is less than half the interval. */
+ * truly made. Its own, if the error is less than half the interval; near half
+ * of it a single late sample would decide, so that is in doubt. */
 static void fit_interval(struct reconciled *r, const struct clock_error *e,
                          int64_t interval, int64_t edge, int64_t made)
 {
     int64_t away = magnitude(edge - made) + e->uncertainty_us;
+    int64_t late = interval / 8 < late_us ? interval / 8 : late_us;
 
     r->time_us = edge;
     r->uncertainty_ms = to_ms(away);
-    if (2 * away >= interval)
+    if (2 * (away + late) >= interval)
         r->quality |= QUALITY_TIME_UNCERTAIN;
 }
 

@@ -21,3 +21,11 @@ struct clock_contact {
     int64_t clock_us;  /* TIME_NONE: it showed none */
     bool distrusted;   /* by the meter itself: not among the samples */
 };
+
+/* From what the clock showed to its being heard: how long is expected, give or
+ * take. */
+struct contact_delay {
+    int64_t delay_us, spread_us;
+};
+struct contact_delay contact_delay(const struct codec *c, bool network_time,
+                                   int64_t clock_us);

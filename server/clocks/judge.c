@@ -15,25 +15,21 @@
 
 #define DAY_US (86400 * US_PER_S)
 
-/* From the meter's stamp to being heard; give or take. Devices tell whole
- * seconds, so that half of one is expected. */
-static const int64_t by_network_us = US_PER_S, by_us_us = US_PER_S / 2;
-static const int64_t network_spread_us = US_PER_S;
-static const int64_t our_spread_us = 5 * US_PER_S / 2;
-
 static const int64_t again_us = 90 * US_PER_S; /* one request, heard twice */
 static const int64_t lost_us = 3 * DAY_US;     /* sent, and never seen */
 
 enum { VEGA_PATIENCE = 2 };
 
-static struct clock_sample sample(const struct clock_heard *h, bool distrusted)
+static struct clock_sample sample(const struct clock_heard *h,
+                                  const struct codec *codec, bool distrusted)
 {
-    return (struct clock_sample){
-        .heard_us = h->heard_us,
-        .meter_us = h->meter_us,
-        .delay_us = h->network_time ? by_network_us : by_us_us,
-        .spread_us = h->network_time ? network_spread_us : our_spread_us,
-        .distrusted = distrusted};
+    struct contact_delay d = contact_delay(codec, h->network_time, h->meter_us);
+
+    return (struct clock_sample){.heard_us = h->heard_us,
+                                 .meter_us = h->meter_us,
+                                 .delay_us = d.delay_us,
+                                 .spread_us = d.spread_us,
+                                 .distrusted = distrusted};
 }
 
 static void event(struct clock_outcome *o, const char *code,
@@ -54,13 +50,13 @@ static void take_samples(struct clock_row *r, const struct clock_contact *c,
                     r->policy.accepted_us);
 
     for (uint32_t i = 0; i < r->n; i++) {
-        struct clock_sample s = sample(&r->samples[i], false);
+        struct clock_sample s = sample(&r->samples[i], c->codec, false);
         enum clock_jump j = clock_take(&r->model, &s, r->zone);
         o->jump = j != JUMP_NONE ? j : o->jump;
     }
     if (c->clock_us != TIME_NONE && c->distrusted) {
         struct clock_heard h = {c->heard_us, c->clock_us, c->network_time};
-        struct clock_sample s = sample(&h, true);
+        struct clock_sample s = sample(&h, c->codec, true);
         enum clock_jump j = clock_take(&r->model, &s, r->zone);
         o->jump = j != JUMP_NONE ? j : o->jump;
     }
@@ -97,7 +93,7 @@ static struct clock_error shown(const struct clock_contact *c,
     if (!q->asks || q->way == WAY_HEO)
         return error;
     bool trusted = error.trusted && q->device_us >= 1420070400 * US_PER_S;
-    int64_t spread = c->network_time ? network_spread_us : our_spread_us;
+    int64_t spread = contact_delay(NULL, c->network_time, TIME_NONE).spread_us;
     int64_t off = q->device_us - c->heard_us / US_PER_S * US_PER_S;
 
     if (q->way == WAY_TS003)
@@ -115,6 +111,18 @@ static bool answered(struct clock_row *r, const struct clock_contact *c,
     if (c->heard_us - r->answered_us < again_us)
         return true;
     return q->way == WAY_VEGA && r->open_sent && ++r->token < VEGA_PATIENCE;
+}
+
+/* Elvaco modules ask nothing; their daily clock message is the occasion. A
+ * correction adds up, so none is sent while one is under way. */
+static void occasion(const struct clock_row *r, const struct clock_contact *c,
+                     struct clock_request *q)
+{
+    if (q->way != WAY_NONE || !r->elvaco || c->clock_us == TIME_NONE ||
+        r->open_sent)
+        return;
+    q->way = WAY_ELVACO;
+    q->device_us = c->clock_us;
 }
 
 static void note_ts003(struct clock_row *r, const struct clock_request *q)
@@ -179,7 +187,8 @@ static void make_it_ask(struct clock_row *r, const struct clock_contact *c,
 static void act(struct clock_row *r, const struct clock_contact *c,
                 const struct clock_request *q, struct clock_outcome *o)
 {
-    bool can = q->way == WAY_HEO ? q->device_us != TIME_NONE : q->asks;
+    bool can = q->asks || (q->way == WAY_HEO && q->device_us != TIME_NONE) ||
+               q->way == WAY_ELVACO;
 
     if (o->decision.verdict == CORRECTION_WAIT && r->waiting_us == TIME_NONE)
         r->waiting_us = c->heard_us;
@@ -191,7 +200,11 @@ static void act(struct clock_row *r, const struct clock_contact *c,
         send(r, c, q, o);
     else if (o->decision.verdict == CORRECTION_NOW && r->package != 0)
         make_it_ask(r, c, o);
-    else if (o->decision.verdict == CORRECTION_NOW) {
+    else if (o->decision.verdict == CORRECTION_NOW && r->elvaco &&
+             r->open_sent) {
+        o->decision.verdict = CORRECTION_WAIT;
+        o->decision.reason = "one_is_under_way";
+    } else if (o->decision.verdict == CORRECTION_NOW) {
         o->decision.verdict = CORRECTION_REFUSED;
         o->decision.reason = "no_way_to_set_it";
     }
@@ -210,11 +223,13 @@ void clock_judge(struct clock_row *row, const struct clock_contact *c,
                  int64_t now_us, bool ours_unsure, struct clock_outcome *ret)
 {
     struct clock_request q = request_read(c);
+    int64_t before_us = row->model.last_us;
 
     *ret = (struct clock_outcome){.decision.not_before_us = TIME_NONE};
     take_samples(row, c, now_us, ret);
     settle(row, now_us, ret);
     follow_slot(row, c, ret);
+    occasion(row, c, &q);
     note_ts003(row, &q);
     if (q.asks && answered(row, c, &q))
         return;
@@ -223,7 +238,8 @@ void clock_judge(struct clock_row *row, const struct clock_contact *c,
         .error = ret->error,
         .drift_ppm = row->model.fitted ? row->model.drift_ppm : 0,
         .now_us = c->heard_us,
-        .next_us = c->heard_us + DAY_US / 8,
+        .next_us =
+            correction_next_us(c->heard_us, before_us, c->source == SOURCE_HEO),
         .waiting_us =
             row->waiting_us == TIME_NONE ? 0 : c->heard_us - row->waiting_us,
         .today = row->today - (row->open_sent && row->today ? 1 : 0),

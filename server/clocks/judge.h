@@ -30,6 +30,7 @@ struct clock_row {
     uint32_t today;
     int64_t open_id; /* correction that is not settled; 0: none */
     bool open_sent, open_approved;
+    bool elvaco; /* its module sets its clock by a number of seconds */
     enum slot_way slot_way;
     struct slot_hand slot; /* window_min 0: nothing to be told */
     struct clock_heard samples[JUDGE_SAMPLES];

@@ -4,11 +4,18 @@
 #include "server/base/bytes.h"
 
 enum { VEGA_PORT = 4, VEGA_TIME = 0xFF, RESYNC_TIMES = 3 };
+/* Elvaco user's manuals CMi4130 (2020-06, table 14), CMi4140, CMi4160: 0, then
+ * TLV: 13 "Set Time Relative", four bytes of seconds, low byte first. Their
+ * examples for 60 s and back are 3C000000 and 3C000080: a sign, no complement.
+ * A CMi4110 (2018, table 13) takes two bytes of minutes: not sent. */
+enum { ELVACO_PORT = 2, ELVACO_SET_RELATIVE = 0x13 };
+static const uint32_t elvaco_minus = 0x80000000;
 
 const char *clock_way_name(enum clock_way w)
 {
-    static const char *const names[] = {"none", "ts003", "vega", "heo"};
-    return (unsigned)w <= WAY_HEO ? names[w] : "?";
+    static const char *const names[] = {"none", "ts003", "vega", "heo",
+                                        "elvaco"};
+    return (unsigned)w <= WAY_ELVACO ? names[w] : "?";
 }
 
 /* A later request in one frame is the newer one. */
@@ -53,7 +60,8 @@ struct clock_request request_read(const struct clock_contact *c)
         r.way = WAY_TS003;
         take_ts003(&r, c->payload);
     } else if (c->port == VEGA_PORT && c->codec &&
-               strcmp(c->codec->name, "vega-si11") == 0) {
+               (strcmp(c->codec->name, "vega-si11") == 0 ||
+                strcmp(c->codec->name, "karat-928lw") == 0)) {
         r.way = WAY_VEGA;
         take_vega(&r, c->payload);
     }
@@ -72,6 +80,19 @@ static void put(struct clock_answer *a, const struct ts003_message *m)
     a->port = TS003_PORT;
 }
 
+static void answer_elvaco(struct clock_answer *a, int32_t s)
+{
+    uint32_t v = s < 0 ? elvaco_minus | (uint32_t) - (int64_t)s : (uint32_t)s;
+
+    a->port = ELVACO_PORT;
+    a->n = 7;
+    a->bytes[0] = 0;
+    a->bytes[1] = ELVACO_SET_RELATIVE;
+    a->bytes[2] = 4;
+    for (int i = 0; i < 4; i++)
+        a->bytes[3 + i] = (uint8_t)(v >> (8 * i));
+}
+
 void answer_time(struct clock_answer *a, const struct clock_request *r,
                  int64_t correction_s)
 {
@@ -82,6 +103,10 @@ void answer_time(struct clock_answer *a, const struct clock_request *r,
     if (r->way == WAY_TS003) {
         put(a, &(struct ts003_message){
                    .cid = TS003_TIME, .correction_s = s, .token = r->token});
+        return;
+    }
+    if (r->way == WAY_ELVACO) {
+        answer_elvaco(a, s);
         return;
     }
     a->port = VEGA_PORT;

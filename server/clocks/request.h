@@ -1,13 +1,14 @@
 /*
  * request.h - what a device asks about the time by radio, and the bytes of the
  * answers: TS003 (LoRaWAN application layer clock synchronization, FPort 202,
- * versions 1 and 2) and Vega's FPort 4. Pure.
+ * versions 1 and 2), FPort 4 of Vega devices and of our profile for KARAT
+ * modules, and what sets an Elvaco module's clock, which does not ask. Pure.
  */
 #pragma once
 
 #include "server/clocks/contact.h"
 
-enum clock_way { WAY_NONE, WAY_TS003, WAY_VEGA, WAY_HEO };
+enum clock_way { WAY_NONE, WAY_TS003, WAY_VEGA, WAY_HEO, WAY_ELVACO };
 const char *clock_way_name(enum clock_way w); /* "none", "ts003", ... */
 
 struct clock_request {
@@ -31,7 +32,8 @@ struct clock_answer {
     int n; /* 0: nothing to say */
 };
 /* What the device adds to its clock; TS003 saturates to an i32, then the device
- * asks again. Further TS003 commands may follow in the same downlink. */
+ * asks again (others are never told as much). Further TS003 commands may follow
+ * in the same downlink. */
 void answer_time(struct clock_answer *a, const struct clock_request *r,
                  int64_t correction_s);
 void answer_version(struct clock_answer *a);            /* tell yours */

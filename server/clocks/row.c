@@ -110,6 +110,7 @@ void row_read(const PGresult *res, int row, struct arena *arena,
                             .open_id = row_number(res, row, 23, 0),
                             .open_sent = strcmp(state, "sent") == 0,
                             .open_approved = strcmp(state, "approved") == 0};
+    r->elvaco = strcmp(PQgetvalue(res, row, 33), "elvaco") == 0;
     row_model(res, row, 3, &r->model);
     read_policy(res, row, &r->policy);
     read_slot(res, row, r);

@@ -347,8 +347,7 @@ static bool unprotected(const struct decoded *d)
     return false;
 }
 
-/* What is known of the meter's clock, and what the frame shows of it. A device
- * tells whole seconds some time after it looked: half a second is expected. */
+/* What is known of the meter's clock, and what the frame shows of it. */
 static struct clock_known known_of(struct stage_item *it,
                                    const struct decoded *d)
 {
@@ -363,13 +362,15 @@ static struct clock_known known_of(struct stage_item *it,
         shown.form == METER_TIME_NONE
             ? TIME_NONE
             : capture_time(shown, evidence, it->meter.zone).meter_time_us;
+    struct contact_delay delay =
+        contact_delay(it->meter.codec, network, it->clock_us);
     return (struct clock_known){
         .model = e ? &e->model : NULL,
         .accepted_us = e ? e->accepted_us : 0,
         .interval_us = e ? e->interval_us : 0,
         .clock_us = it->distrusted ? TIME_NONE : it->clock_us,
-        .delay_us = network ? US_PER_S : US_PER_S / 2,
-        .spread_us = network ? US_PER_S : 5 * US_PER_S / 2,
+        .delay_us = delay.delay_us,
+        .spread_us = delay.spread_us,
         .ours_unsure = it->ours_unsure};
 }
 

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from harness import Uplink, wait_until
@@ -178,6 +179,28 @@ def test_a_vega_meter_gets_eight_bytes(site, broker, demo, lns):
     assert document["fPort"] == 4
     assert base64.b64decode(document["data"]) == b"\xff" + (200).to_bytes(
         8, "little")
+
+
+def minute_clock(device):
+    """Type F of EN 13757-3: a date and a time without seconds."""
+    y = device.year - 2000
+    return bytes([device.minute, device.hour, device.day | (y & 7) << 5,
+                  device.month | (y >> 3) << 4])
+
+
+def test_an_elvaco_module_is_set_by_a_number_of_seconds(heat, broker, lns):
+    no_guards(heat)
+    heard = now().replace(second=30, microsecond=0) - timedelta(hours=2)
+    device = (heard - timedelta(minutes=5)).astimezone(
+        ZoneInfo("Europe/Berlin"))  # its tenant's, as it tells local time
+    broker.publish(*Uplink(EUI, b"\xfa\x04\x6d" + minute_clock(device), 1,
+                           port=2, time=heard.isoformat()).chirpstack4())
+    document = lns.next()[1]
+    data = base64.b64decode(document["data"])
+    assert document["fPort"] == 2 and data[:3] == bytes([0, 0x13, 4])
+    by = int.from_bytes(data[3:7], "little")
+    assert abs(by - 300) <= 2  # a minute's clock is taken for half a minute in
+    assert corrections(heat)[0][1] == "elvaco"
 
 
 @pytest.fixture

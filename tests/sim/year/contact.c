@@ -116,13 +116,15 @@ static void send_correction(struct meter *m, const struct correction *d,
     m->unanswered = 0;
 }
 
-static void decide(struct meter *m, int64_t heard_us, double round_us)
+static void decide(struct meter *m, int64_t heard_us, int64_t before_us,
+                   double round_us)
 {
     struct correction_case c = {
         .error = clock_now(&m->model, heard_us),
         .drift_ppm = m->model.fitted ? m->model.drift_ppm : 0,
         .now_us = heard_us,
-        .next_us = heard_us + 3 * HOUR_US,
+        .next_us =
+            correction_next_us(heard_us, before_us, m->transport == DIALS_IN),
         .waiting_us =
             m->waiting_since == TIME_NONE ? 0 : heard_us - m->waiting_since,
         .today = sent_today(m, heard_us),
@@ -245,6 +247,7 @@ void contact(struct meter *m)
         s.spread_us = m->transport == DIALS_IN       ? (int64_t)(0.15 * round)
                       : m->transport == GATEWAY_TIME ? US_PER_S
                                                      : 5 * US_PER_S / 2;
+        int64_t before = m->model.last_us;
         take_readings(m, &s, m->now_us + (int64_t)late);
         enum clock_jump j = clock_take(&m->model, &s, m->zone);
         m->t->jumps += j != JUMP_NONE && j != JUMP_CORRECTED;
@@ -256,7 +259,7 @@ void contact(struct meter *m)
             m->crossing = false;
         }
         judge_clock(m, heard);
-        decide(m, heard, round);
+        decide(m, heard, before, round);
         tell_slot(m, heard);
     }
     if (hears && !chance(&m->rng, 0.2)) {

@@ -281,6 +281,70 @@ static void a_slot_is_told_by_radio_and_kept_when_it_is_heard_in_it(
     assert_int_equal(slot_way_named(str_of("vega-si11")), SLOT_WAY_NONE);
 }
 
+/* Manual of CMi4160, table 14: 60 s and back are 3C000000 and 3C000080. */
+static void an_elvaco_module_is_set_by_its_daily_clock_message(void **state)
+{
+    static const struct codec elvaco = {.name = "elvaco-cmi41"};
+
+    (void)state;
+    row.elvaco = true;
+    row.package = 0;
+    c.codec = &elvaco;
+    c.port = 2;
+    for (int day = 0; day < 3; day++) { /* 3 min slow, told in minutes */
+        row.samples[0] =
+            (struct clock_heard){c.heard_us, c.heard_us - 210 * US_PER_S, true};
+        row.n = 1;
+        c.clock_us = row.samples[0].meter_us;
+        assert_int_equal(c.clock_us % (60 * US_PER_S), 30 * US_PER_S);
+        c.clock_us -= 30 * US_PER_S;
+        row.samples[0].meter_us = c.clock_us;
+        hear("fa046d1e0c0f31");
+        if (day == 0) {
+            assert_true(o.sent);
+            assert_int_equal(o.answer.port, 2);
+            assert_int_equal(o.decision.by_us, 209 * US_PER_S);
+            assert_says("001304d1000000");
+            row.open_id = 9;
+            row.open_sent = true;
+        } else { /* lost, or under way: a second one would add up */
+            assert_false(o.sent);
+            assert_int_equal(o.answer.n, 0);
+            assert_string_equal(o.decision.reason, "one_is_under_way");
+        }
+        c.heard_us += 24 * HOUR;
+    }
+    answer_time(&o.answer, &(struct clock_request){.way = WAY_ELVACO}, -60);
+    assert_says("0013043c000080");
+}
+
+static void a_karat_module_that_asks_is_answered_as_vega_does(void **state)
+{
+    static const struct codec karat = {.name = "karat-928lw"};
+
+    (void)state;
+    c.codec = &karat;
+    c.port = 4;
+    hear("ff70d66869"); /* 1768478320: 80 s slow */
+    assert_true(o.sent);
+    assert_int_equal(o.answer.port, 4);
+    assert_says("ff5000000000000000");
+}
+
+static void a_clock_without_seconds_is_half_a_minute_older(void **state)
+{
+    static const struct codec mbus = {.name = "wmbus"}, heo = {.name = "heo"};
+
+    (void)state;
+    assert_int_equal(contact_delay(&mbus, true, noon).delay_us, 31 * US_PER_S);
+    assert_int_equal(contact_delay(&mbus, true, noon).spread_us, 31 * US_PER_S);
+    assert_int_equal(contact_delay(&mbus, true, noon + US_PER_S).spread_us,
+                     US_PER_S);
+    assert_int_equal(contact_delay(&heo, true, noon).delay_us, US_PER_S);
+    assert_int_equal(contact_delay(NULL, false, TIME_NONE).delay_us,
+                     US_PER_S / 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +364,11 @@ int main(void)
         cmocka_unit_test(a_model_survives_as_bytes),
         cmocka_unit_test_setup(
             a_slot_is_told_by_radio_and_kept_when_it_is_heard_in_it, setup),
+        cmocka_unit_test_setup(
+            an_elvaco_module_is_set_by_its_daily_clock_message, setup),
+        cmocka_unit_test_setup(
+            a_karat_module_that_asks_is_answered_as_vega_does, setup),
+        cmocka_unit_test(a_clock_without_seconds_is_half_a_minute_older),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -235,6 +235,21 @@ static void decisions_keep_the_policy(void **state)
     assert_true(done > 10000);
 }
 
+static void who_reports_seldom_is_corrected_earlier(void **state)
+{
+    static const int64_t hour = 3600 * US_PER_S;
+
+    (void)state;
+    assert_int_equal(correction_next_us(90 * hour, TIME_NONE, true), 93 * hour);
+    assert_int_equal(correction_next_us(90 * hour, 89 * hour, false),
+                     93 * hour);
+    assert_int_equal(correction_next_us(90 * hour, 66 * hour, true),
+                     114 * hour);
+    assert_int_equal(correction_next_us(90 * hour, 66 * hour, false),
+                     138 * hour);
+    assert_int_equal(correction_next_us(90 * hour, 0, true), 138 * hour);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +271,7 @@ int main(void)
         cmocka_unit_test_setup(a_device_that_can_is_slewed, setup),
         cmocka_unit_test_setup(policies_out_of_bounds_are_named, setup),
         cmocka_unit_test_setup(decisions_keep_the_policy, setup),
+        cmocka_unit_test(who_reports_seldom_is_corrected_earlier),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
