@@ -38,6 +38,11 @@ int conns_set_clock(struct conns *all, int32_t tenant, int32_t meter,
 int conns_set_slot(struct conns *all, int32_t tenant, int32_t meter,
                    int32_t at_s,
                    int32_t window_s); /* heo_session_set_slot() likewise */
+/* heo_session_command(), _no_command(), _listens() likewise. */
+int conns_command(struct conns *all, int32_t tenant, int32_t meter,
+                  struct str line);
+void conns_no_command(struct conns *all, int32_t tenant, int32_t meter);
+bool conns_listens(struct conns *all, int32_t tenant, int32_t meter);
 
 /* For heo_host: `changed` and `rtt_us`. */
 void conn_mark(void *arg);

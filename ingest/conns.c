@@ -182,3 +182,31 @@ int conns_set_slot(struct conns *all, int32_t tenant, int32_t meter,
         conn_mark(c);
     return r;
 }
+
+int conns_command(struct conns *all, int32_t tenant, int32_t meter,
+                  struct str line)
+{
+    struct conn *c = conn_of(all, tenant, meter);
+    int r = c ? heo_session_command(c->session, line) : ERR_AWAY;
+
+    if (r == 0)
+        conn_mark(c);
+    return r;
+}
+
+void conns_no_command(struct conns *all, int32_t tenant, int32_t meter)
+{
+    struct conn *c = conn_of(all, tenant, meter);
+
+    if (!c)
+        return;
+    heo_session_no_command(c->session);
+    conn_mark(c);
+}
+
+bool conns_listens(struct conns *all, int32_t tenant, int32_t meter)
+{
+    struct conn *c = conn_of(all, tenant, meter);
+
+    return c && heo_session_listens(c->session);
+}

@@ -20,12 +20,18 @@ static void chirpstack(const struct downlink *d, struct str base64,
                        struct buf *document)
 {
     buf_printf(document,
-               "{\"devEui\":\"%016llx\",\"confirmed\":false,\"fPort\":%d,"
+               "{\"devEui\":\"%016llx\",\"confirmed\":%s,\"fPort\":%d,"
                "\"data\":\"%.*s\"",
-               (unsigned long long)d->dev_eui, d->port, STR_ARGS(base64));
+               (unsigned long long)d->dev_eui, d->confirmed ? "true" : "false",
+               d->port, STR_ARGS(base64));
     if (d->id) {
         buf_z(document, ",\"id\":");
         buf_json_str(document, str_of(d->id));
+    }
+    if (d->not_after_us) { /* v4.14; others know no such member */
+        char text[TIME_TEXT];
+        buf_printf(document, ",\"expiresAt\":\"%s\"",
+                   time_text(d->not_after_us, text));
     }
     buf_z(document, "}");
 }
@@ -35,8 +41,9 @@ static void tts(const struct downlink *d, struct str base64,
 {
     buf_printf(document,
                "{\"downlinks\":[{\"f_port\":%d,\"frm_payload\":\"%.*s\","
-               "\"priority\":\"NORMAL\"",
-               d->port, STR_ARGS(base64));
+               "%s\"priority\":\"NORMAL\"",
+               d->port, STR_ARGS(base64),
+               d->confirmed ? "\"confirmed\":true," : "");
     if (d->id) {
         buf_z(document, ",\"correlation_ids\":[");
         buf_json_str(document, str_of(d->id));

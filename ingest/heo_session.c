@@ -38,6 +38,8 @@ struct heo_session {
     enum state state;
     bool eof;
     bool has_data; /* has sent some: a quiet ends with bye */
+    bool offered;  /* this quiet, for commands */
+    bool held;     /* until we know whether there is one */
 
     struct buf in; /* from the object in the making; freed when empty */
     struct json_framer framer;
@@ -180,6 +182,30 @@ int heo_session_set_slot(struct heo_session *s, int32_t at_s, int32_t window_s)
     replies_add(s->replies, NULL, &r);
     release(s);
     return 0;
+}
+
+int heo_session_command(struct heo_session *s, struct str line)
+{
+    struct reply r = {0};
+
+    if (s->state != TALKING)
+        return ERR_AWAY;
+    buf_str(&r.text, line);
+    buf_z(&r.text, "\n");
+    s->held = s->offered = false;
+    replies_add(s->replies, NULL, &r);
+    release(s);
+    return 0;
+}
+
+void heo_session_no_command(struct heo_session *s)
+{
+    s->held = false;
+}
+
+bool heo_session_listens(const struct heo_session *s)
+{
+    return s->state == TALKING && replies_empty(s->replies) && s->in.n == 0;
 }
 
 static void release(struct heo_session *s)
@@ -503,6 +529,7 @@ void heo_session_feed(struct heo_session *s, struct str bytes)
     if (s->state == LINGER)
         s->state = TALKING;
     s->quiet_us = now_us(s);
+    s->offered = s->held = false;
     buf_str(&s->in, bytes);
     proceed(s);
 }
@@ -547,6 +574,14 @@ static void linger(struct heo_session *s)
     release(s);
 }
 
+static void offer(struct heo_session *s)
+{
+    const struct ingest_options *o = s->h->o;
+
+    s->offered = true;
+    s->held = o->window && o->window(o->command_arg, s->tenant_id, s->meter_id);
+}
+
 static void hang_up(struct heo_session *s)
 {
     heo_session_end(s, NULL);
@@ -563,7 +598,7 @@ static struct deadline next_deadline(const struct heo_session *s)
 {
     const struct ingest_options *o = s->h->o;
     struct deadline idle = {s->quiet_us + o->tcp_idle_ms * 1000, hang_up};
-    int64_t bye_us;
+    int64_t quiet_us;
 
     if (replies_stuck(s->replies))
         return (struct deadline){replies_retry_us(s->replies), retry};
@@ -579,11 +614,13 @@ static struct deadline next_deadline(const struct heo_session *s)
     if (s->state == LINGER)
         return (struct deadline){s->quiet_us + o->tcp_linger_ms * 1000,
                                  hang_up};
-    if (!s->has_data || s->in.n > 0)
+    if (s->held || s->in.n > 0 || (s->offered && !s->has_data))
         return idle;
     /* Not before what was on its way when our ack left can be here. */
-    bye_us = s->quiet_us + o->tcp_bye_ms * 1000 + 4 * s->h->rtt_us(s->arg);
-    return bye_us < idle.at_us ? (struct deadline){bye_us, linger} : idle;
+    quiet_us = s->quiet_us + o->tcp_bye_ms * 1000 + 4 * s->h->rtt_us(s->arg);
+    if (quiet_us >= idle.at_us)
+        return idle;
+    return (struct deadline){quiet_us, s->offered ? linger : offer};
 }
 
 int64_t heo_session_due(const struct heo_session *s)

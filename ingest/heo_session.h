@@ -67,6 +67,12 @@ int heo_session_set_clock(struct heo_session *s, const char *id,
 /* Tells it when to dial in: `at_s` after each whole `window_s` of UTC (our own
  * addition to set_schedule). ERR_AWAY as above. */
 int heo_session_set_slot(struct heo_session *s, int32_t at_s, int32_t window_s);
+/* A command, as one line without its end. ERR_AWAY as above. */
+int heo_session_command(struct heo_session *s, struct str line);
+/* What ingest_options.window was told of: there is nothing to do. */
+void heo_session_no_command(struct heo_session *s);
+/* It has said all that it had to say, and hears us. */
+bool heo_session_listens(const struct heo_session *s);
 
 /* Did it say hello as a known meter? */
 bool heo_session_meter(const struct heo_session *s, int32_t *tenant,

@@ -109,3 +109,24 @@ int ingest_set_slot(struct ingest *in, int32_t tenant, int32_t meter,
 {
     return tcp_set_slot(in->tcp, tenant, meter, at_s, window_s);
 }
+
+int ingest_command(struct ingest *in, int32_t tenant, int32_t meter,
+                   struct str line)
+{
+    return tcp_command(in->tcp, tenant, meter, line);
+}
+
+void ingest_no_command(struct ingest *in, int32_t tenant, int32_t meter)
+{
+    tcp_no_command(in->tcp, tenant, meter);
+}
+
+bool ingest_listens(const struct ingest *in, int32_t tenant, int32_t meter)
+{
+    return tcp_listens(in->tcp, tenant, meter);
+}
+
+uint32_t ingest_bridged(const struct ingest *in, int32_t *ids, uint32_t most)
+{
+    return mqtt_connected(in->mqtt, ids, most);
+}

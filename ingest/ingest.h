@@ -7,6 +7,7 @@
 
 #include "ingest/directory.h"
 #include "ingest/journal.h"
+#include "ingest/receipt.h"
 #include "schema/frame.h"
 #include "server/base/nets.h"
 
@@ -30,6 +31,15 @@ struct ingest_options {
     int64_t
         mqtt_message_max; /* bytes; longer ones are rejected with a sample */
     const struct clock *clock;
+    /* May be NULL: a meter that dialled in has said all that it had to say.
+     * true: its session is held until ingest_command or ingest_no_command, or
+     * until it is idle for too long. Must call neither. */
+    bool (*window)(void *arg, int32_t tenant, int32_t meter);
+    /* May be NULL: a network server tells of a downlink of ours. `done` exactly
+     * once, later: it may forget it. */
+    void (*receipt)(void *arg, int32_t tenant, const struct receipt *r,
+                    journal_done_fn *done, void *done_arg);
+    void *command_arg;
 };
 
 int ingest_new(uv_loop_t *loop, struct journal *j, struct directory *d,
@@ -53,7 +63,9 @@ struct downlink {
     uint64_t dev_eui;
     int port;
     struct str payload;
-    const char *id; /* correlation; NULL: none */
+    const char *id;       /* correlation (receipt.h); NULL: none */
+    bool confirmed;       /* the device is to confirm it by radio */
+    int64_t not_after_us; /* 0: whenever. ChirpStack v4.14 keeps to it */
 };
 /* ERR_UNSUPPORTED, ERR_FORMAT: no such way down; ERR_AWAY: no broker now. */
 int ingest_downlink(struct ingest *in, const struct downlink *d);
@@ -64,6 +76,16 @@ int ingest_set_clock(struct ingest *in, int32_t tenant, int32_t meter,
 /* Its contact slot, likewise. */
 int ingest_set_slot(struct ingest *in, int32_t tenant, int32_t meter,
                     int32_t at_s, int32_t window_s);
+/* A command as one line, likewise. */
+int ingest_command(struct ingest *in, int32_t tenant, int32_t meter,
+                   struct str line);
+/* There is none: a session that was held for one goes on to its bye. */
+void ingest_no_command(struct ingest *in, int32_t tenant, int32_t meter);
+/* Does that meter listen here, and is all said that it had to say? */
+bool ingest_listens(const struct ingest *in, int32_t tenant, int32_t meter);
+/* The integrations whose bridges are connected here; how many, at most `most`.
+ */
+uint32_t ingest_bridged(const struct ingest *in, int32_t *ids, uint32_t most);
 
 /* Counters since start; per transport: 0 MQTT, 1 TCP. */
 struct ingest_stats {

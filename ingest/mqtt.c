@@ -5,6 +5,7 @@
  * same client id.
  */
 #include "ingest/mqtt.h"
+#include "ingest/link.h"
 #include "ingest/slot.h"
 #include "server/base/err.h"
 #include "server/base/mem.h"
@@ -18,12 +19,18 @@ enum { SLOTS_MAX = 64 };
 static const struct network {
     enum integration_kind kind;
     enum frame_source source;
-    const char *topics[3];
+    const char *topics[LINK_TOPICS];
 } networks[] = {
     {INTEGRATION_CHIRPSTACK,
      SOURCE_CHIRPSTACK,
-     {"application/+/device/+/event/up", "application/+/device/+/event/join"}},
-    {INTEGRATION_TTS, SOURCE_TTS, {"v3/+/devices/+/up", "v3/+/devices/+/join"}},
+     {"application/+/device/+/event/up", "application/+/device/+/event/join",
+      "application/+/device/+/event/txack",
+      "application/+/device/+/event/ack"}},
+    {INTEGRATION_TTS,
+     SOURCE_TTS,
+     {"v3/+/devices/+/up", "v3/+/devices/+/join", "v3/+/devices/+/down/sent",
+      "v3/+/devices/+/down/ack", "v3/+/devices/+/down/nack",
+      "v3/+/devices/+/down/failed"}},
 };
 
 struct feed {
@@ -280,6 +287,20 @@ void mqtt_stats(const struct mqtt *m, struct ingest_stats *s)
     for (const struct feed *f = m->feeds; f; f = f->next)
         for (int k = 0; k < f->setup->slots; k++)
             slot_stats(f->slots[k], s);
+}
+
+uint32_t mqtt_connected(const struct mqtt *m, int32_t *ids, uint32_t most)
+{
+    uint32_t n = 0;
+
+    for (const struct feed *f = m->feeds; f && n < most; f = f->next) {
+        struct ingest_stats s = {0};
+        for (int k = 0; k < f->setup->slots; k++)
+            slot_stats(f->slots[k], &s);
+        if (s.bridges_connected && !f->ending)
+            ids[n++] = f->setup->integration_id;
+    }
+    return n;
 }
 
 int mqtt_publish(struct mqtt *m, int32_t integration_id, struct str topic,

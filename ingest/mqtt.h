@@ -20,5 +20,7 @@ void mqtt_free(struct mqtt *m); /* after done */
  * ERR_AWAY: none of them is connected. */
 int mqtt_publish(struct mqtt *m, int32_t integration_id, struct str topic,
                  struct str payload);
+/* The integrations with a connected bridge; how many, at most `most`. */
+uint32_t mqtt_connected(const struct mqtt *m, int32_t *ids, uint32_t most);
 /* Adds to *s. */
 void mqtt_stats(const struct mqtt *m, struct ingest_stats *s);

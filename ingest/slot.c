@@ -38,6 +38,7 @@ struct way { /* a record between its arrival and its answer */
     struct slot *slot;
     enum way_state { WAY_OFFERED, WAY_WAITING, WAY_SETTLED } state;
     bool counted;    /* it is in the statistics */
+    bool receipt;    /* no frame */
     uint32_t length; /* of its record */
     uint64_t at;     /* where that begins, in all that ever came in */
     uint64_t id;     /* for its acknowledgement; 0: it has none */
@@ -183,7 +184,7 @@ static void settle(void *arg)
         if (w->state != WAY_SETTLED)
             break;
         s->done = w->at + w->length;
-        if (w->id)
+        if (w->id && !w->receipt)
             s->site->totals->acked[0]++;
         id = w->id ? w->id : id;
     }
@@ -291,6 +292,24 @@ static void frame_begin(struct way *w)
         ticker_start(s->timer, (uint64_t)(turn - now + 999) / 1000, 0);
 }
 
+/* What a network server tells of downlinks is no meter's word: it passes the
+ * journal by, and is done with where it is none of ours. */
+static void receipt_begin(struct way *w, struct str topic, struct str document)
+{
+    struct slot *s = w->slot;
+    const struct setup *u = s->site->setup;
+    const struct ingest_options *o = s->site->options;
+    struct receipt r;
+
+    w->receipt = true;
+    if (!o->receipt ||
+        receipt_read(u->source, u->tenant_id, topic, document, &r) < 0)
+        return; /* settled */
+    w->state = WAY_OFFERED;
+    s->waiting++;
+    o->receipt(o->command_arg, u->tenant_id, &r, frame_settled, w);
+}
+
 static void offer_again(struct slot *s)
 {
     s->held = false;
@@ -345,7 +364,9 @@ static int take_record(struct slot *s, enum link_type type, struct bytes body,
         return ERR_FORMAT;
     s->parsed += (uint64_t)length;
     s->last++;
-    if (type == LINK_FRAME) {
+    if (type == LINK_FRAME && receipt_topic(s->site->setup->source, topic)) {
+        receipt_begin(w, topic, text);
+    } else if (type == LINK_FRAME) {
         w->received_us = clock_utc(s->site->options->clock);
         frame_begin(w);
     }

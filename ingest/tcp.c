@@ -452,3 +452,19 @@ int tcp_set_slot(struct tcp *t, int32_t tenant, int32_t meter, int32_t at_s,
     return t->conns ? conns_set_slot(t->conns, tenant, meter, at_s, window_s)
                     : ERR_AWAY;
 }
+
+int tcp_command(struct tcp *t, int32_t tenant, int32_t meter, struct str line)
+{
+    return t->conns ? conns_command(t->conns, tenant, meter, line) : ERR_AWAY;
+}
+
+void tcp_no_command(struct tcp *t, int32_t tenant, int32_t meter)
+{
+    if (t->conns)
+        conns_no_command(t->conns, tenant, meter);
+}
+
+bool tcp_listens(const struct tcp *t, int32_t tenant, int32_t meter)
+{
+    return t->conns && conns_listens(t->conns, tenant, meter);
+}

@@ -20,6 +20,9 @@ int tcp_set_clock(struct tcp *t, int32_t tenant, int32_t meter, const char *id,
                   int64_t shift_us);
 int tcp_set_slot(struct tcp *t, int32_t tenant, int32_t meter, int32_t at_s,
                  int32_t window_s);
+int tcp_command(struct tcp *t, int32_t tenant, int32_t meter, struct str line);
+void tcp_no_command(struct tcp *t, int32_t tenant, int32_t meter);
+bool tcp_listens(const struct tcp *t, int32_t tenant, int32_t meter);
 /* Adds to *s. */
 void tcp_stats(const struct tcp *t, struct ingest_stats *s);
 int tcp_port(const struct tcp *t, int32_t integration_id); /* 0: the shared */

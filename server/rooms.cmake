@@ -39,12 +39,14 @@ include(migrations/embed.cmake)
 room(ingest
   SOURCES segment.c reader.c journal_dir.c journal.c ledger.c admit.c quota.c directory.c
           uplink.c chirpstack.c tts.c link.c slot.c mqtt.c
-          downlink.c replies.c heo_session.c socket.c
+          downlink.c receipt.c replies.c heo_session.c socket.c
           conn.c conns.c tcp.c ingest.c
   USES base loop tls schema vault)
 room(ingest/bridge SOURCES bridge.c broker.c gate.c USES base loop ingest NEEDS ${PAHO_MQTT})
 room(server/clocks SOURCES model_bytes.c book.c contact.c request.c hand.c judge.c row.c visit.c keeper.c slotting.c own.c
   USES loop codecs timesvc schema store)
+room(server/downlink SOURCES kinds.c notes.c ways.c queue.c
+  USES ingest codecs clocks schema store)
 room(server/pipeline
   SOURCES feed.c feed_keys.c stage.c unlock.c capture.c backlog.c pipeline.c progress.c replay.c strangers.c
           reconcile.c examine.c tenant_codec.c
@@ -59,7 +61,7 @@ room(server/api
           openapi.c login.c accounts.c audit.c tenants.c models.c
           codecs.c meters.c points.c events.c feed.c readings.c
           totp.c secret.c factor.c approvals.c meter_keys.c passports.c integrations.c signup.c oidc.c
-          frames.c ledger.c gaps.c clocks.c quarantine.c webhooks.c reports.c health.c
+          frames.c ledger.c gaps.c clocks.c commands.c quarantine.c webhooks.c reports.c health.c
   USES http schema store timesvc vault deliver oidc NEEDS PkgConfig::sodium PkgConfig::crypto)
 include(server/api/embed.cmake)
 room(server/cli
@@ -71,4 +73,4 @@ room(server/cli
           replay_cmd.c ledger_cmd.c gaps_cmd.c clock_cmd.c quarantine_cmd.c secrets.c
           keys_cmd.c meter_keys_cmd.c boot.c metrics.c serve_open.c serve_run.c serve_stop.c
           serve.c
-  USES api pipeline bridge report vault script)
+  USES api pipeline downlink bridge report vault script)

@@ -20,17 +20,22 @@ extern const struct endpoint tenant_endpoints[], model_endpoints[],
     factor_endpoints[], signup_endpoints[], oidc_endpoints[],
     account_endpoints[], approval_endpoints[], meter_key_endpoints[],
     integration_endpoints[], audit_endpoints[], clock_endpoints[],
-    openapi_endpoints[];
+    command_endpoints[], openapi_endpoints[];
 const struct endpoint *const endpoint_lists[] = {
-    tenant_endpoints,    model_endpoints,       codec_endpoints,
-    meter_endpoints,     passport_endpoints,    reading_endpoints,
-    point_endpoints,     event_endpoints,       feed_endpoints,
-    frame_endpoints,     ledger_endpoints,      gap_endpoints,
-    webhook_endpoints,   report_endpoints,      quarantine_endpoints,
-    login_endpoints,     factor_endpoints,      signup_endpoints,
-    oidc_endpoints,      account_endpoints,     approval_endpoints,
-    meter_key_endpoints, integration_endpoints, audit_endpoints,
-    clock_endpoints,     openapi_endpoints,     NULL};
+    tenant_endpoints,      model_endpoints,
+    codec_endpoints,       meter_endpoints,
+    passport_endpoints,    reading_endpoints,
+    point_endpoints,       event_endpoints,
+    feed_endpoints,        frame_endpoints,
+    ledger_endpoints,      gap_endpoints,
+    webhook_endpoints,     report_endpoints,
+    quarantine_endpoints,  login_endpoints,
+    factor_endpoints,      signup_endpoints,
+    oidc_endpoints,        account_endpoints,
+    approval_endpoints,    meter_key_endpoints,
+    integration_endpoints, audit_endpoints,
+    clock_endpoints,       command_endpoints,
+    openapi_endpoints,     NULL};
 
 static void on_request(struct http_request *r, void *arg)
 {

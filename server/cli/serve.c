@@ -59,6 +59,7 @@ static void free_rooms(struct server *v)
     feed_free(v->feed);
     keeper_free(v->keeper);
     slotting_free(v->slotting);
+    queue_free(v->commands);
     book_free(v->clocks);
     boot_free(v->boot);
     uv_run(&v->loop, UV_RUN_DEFAULT); /* handles that close by themselves */

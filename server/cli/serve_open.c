@@ -150,7 +150,10 @@ int server_open_ingest(struct server *v)
                                 .tcp_linger_ms = s->tcp_linger_s * 1000,
                                 .tcp_sessions = s->tcp_sessions,
                                 .mqtt_message_max = s->mqtt_message_max,
-                                .clock = &clock_system};
+                                .clock = &clock_system,
+                                .window = queue_window,
+                                .receipt = queue_receipt,
+                                .command_arg = v->commands};
     if (*s->tcp_tls_listen && !(*s->tcp_tls_cert && *s->tcp_tls_key))
         return cli_fail("tcp.tls_listen: set tcp.tls_cert and tcp.tls_key too");
     if (nets_parse(str_of(s->tcp_proxies), &v->ingest_options.tcp_proxies) < 0)
@@ -193,7 +196,8 @@ static struct pipeline *open_pipeline(struct server *v)
                                  v->clocks,
                                  server_on_contact,
                                  server_ours_unsure,
-                                 v};
+                                 v,
+                                 server_on_heard};
 
     return pipeline_new(&v->loop, v->journal, v->directory, &o);
 }
@@ -261,6 +265,7 @@ void server_open_database(struct server *v)
                                   .wall_ms = (int)s->codecs_wall_ms});
     pg_pool_new(&v->loop, &o, &v->pool);
     v->slotting = slotting_new(v->pool, &clock_system);
+    v->commands = queue_new(&v->loop, v->pool);
     v->keeper = open_keeper(v);
     v->pipeline = open_pipeline(v);
     v->progress = progress_new(&v->loop, v->journal, v->pipeline, v->books);

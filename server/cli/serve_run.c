@@ -1,8 +1,6 @@
 /*
  * serve_run.c - what its rooms tell the running server, and ask of it.
  */
-#include "server/base/hash.h"
-#include "server/base/hex.h"
 #include "server/base/log.h"
 #include "server/cli/server.h"
 #include <stdio.h>
@@ -126,6 +124,7 @@ void server_on_booted(void *arg)
     deliver_start(v->deliver);
     reports_start(v->reports);
     keeper_start(v->keeper);
+    queue_start(v->commands, v->ingest);
     feed_wake(v->feed);
 }
 
@@ -150,6 +149,12 @@ void server_on_contact(void *arg, const struct clock_contact *c)
     keeper_contact(v->keeper, c);
 }
 
+void server_on_heard(void *arg, const struct clock_contact *c, bool joined)
+{
+    struct server *v = arg;
+    queue_heard(v->commands, c, joined);
+}
+
 void server_on_clocks_loaded(void *arg)
 {
     struct server *v = arg;
@@ -163,28 +168,26 @@ bool server_ours_unsure(void *arg)
     return own_unsure(v->own);
 }
 
-/* ChirpStack wants a UUID, and one only once. */
+/* ChirpStack wants a UUID, and one only once; without a correction there is
+ * nothing that a receipt of it could tell of. */
 int server_send_downlink(void *arg, const struct clock_contact *c,
                          const struct clock_answer *a, int64_t correction_id)
 {
     struct server *v = arg;
-    char text[80], hex[33], id[37];
+    const struct downlink_ref ref = {true, correction_id,
+                                     (uint32_t)(c->heard_us / 1000)};
+    char id[DOWNLINK_ID];
 
-    snprintf(text, sizeof text, "%d|%lld|%lld", c->tenant_id,
-             (long long)correction_id, (long long)c->heard_us);
-    struct hash128 h = hash128(text, strlen(text));
-    hex_encode(h.b, sizeof h.b, hex);
-    snprintf(id, sizeof id, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12,
-             hex + 16, hex + 20);
     return ingest_downlink(
         v->ingest,
-        &(struct downlink){.source = c->source,
-                           .integration_id = c->integration_id,
-                           .topic = c->topic,
-                           .dev_eui = c->dev_eui,
-                           .port = a->port,
-                           .payload = {(const char *)a->bytes, (size_t)a->n},
-                           .id = id});
+        &(struct downlink){
+            .source = c->source,
+            .integration_id = c->integration_id,
+            .topic = c->topic,
+            .dev_eui = c->dev_eui,
+            .port = a->port,
+            .payload = {(const char *)a->bytes, (size_t)a->n},
+            .id = correction_id ? downlink_id(c->tenant_id, &ref, id) : NULL});
 }
 
 int server_send_clock(void *arg, int32_t tenant, int32_t meter,

@@ -97,5 +97,6 @@ void server_on_signal(uv_signal_t *h, int number)
     feed_stop(v->feed);
     keeper_stop(v->keeper);
     slotting_stop(v->slotting);
+    queue_stop(v->commands);
     ingest_stop(v->ingest, ingest_stopped, v);
 }

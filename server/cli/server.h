@@ -16,6 +16,7 @@
 #include "server/clocks/own.h"
 #include "server/clocks/slotting.h"
 #include "server/deliver/deliver.h"
+#include "server/downlink/queue.h"
 #include "server/loop/loop.h"
 #include "server/loop/pulse.h"
 #include "server/pipeline/examine.h"
@@ -51,6 +52,7 @@ struct server {
     struct clock_book *clocks;
     struct keeper *keeper;
     struct slotting *slotting;
+    struct command_queue *commands;
     struct own_watch *own; /* our own clock */
     struct http *http;
     struct api *api;
@@ -89,6 +91,7 @@ void server_on_loaded(void *arg);
 void server_on_booted(void *arg);
 void server_on_counted(void *arg);
 void server_on_contact(void *arg, const struct clock_contact *c);
+void server_on_heard(void *arg, const struct clock_contact *c, bool joined);
 void server_on_clocks_loaded(void *arg);
 bool server_ours_unsure(void *arg);
 int server_send_downlink(void *arg, const struct clock_contact *c,

@@ -226,6 +226,8 @@ static void tell_contacts(struct pipeline *p, const struct job *job)
         if (it->fate || !it->meter.meter_id)
             continue;
         struct clock_contact c = stage_contact(it);
+        if (it->is_uplink)
+            p->o.heard(p->o.arg, &c, it->uplink.kind == UPLINK_JOIN);
         p->o.contact(p->o.arg, &c);
     }
 }

@@ -32,6 +32,8 @@ struct pipeline_options {
     void (*contact)(void *arg, const struct clock_contact *c);
     bool (*ours_unsure)(void *arg); /* our own clock cannot be trusted now */
     void *arg;
+    /* Likewise for each uplink and join of one. */
+    void (*heard)(void *arg, const struct clock_contact *c, bool joined);
 };
 
 struct pipeline *pipeline_new(uv_loop_t *loop, struct journal *j,

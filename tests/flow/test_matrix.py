@@ -40,6 +40,7 @@ OBJECTS = {
     "approvals": "SELECT approval_id FROM approval WHERE tenant_id = %s",
     "clock-corrections": "SELECT correction_id FROM clock_correction WHERE "
                          "tenant_id = %s LIMIT 1",
+    "commands": "SELECT command_id FROM command WHERE tenant_id = %s LIMIT 1",
     "clock-policies": "SELECT model_id FROM meter_model WHERE tenant_id = %s "
                       "LIMIT 1",
     "api-keys": "SELECT api_key_id FROM api_key WHERE tenant_id = %s LIMIT 1",
