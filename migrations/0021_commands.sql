@@ -244,15 +244,17 @@ BEGIN
         IF p_body -> 'period_h' IS NULL THEN
             PERFORM refuse(422, 'period_h', '"period_h" is needed: hours between two reports.');
         END IF;
-        RETURN jsonb_build_object('period_h', p_body -> 'period_h');
+        RETURN jsonb_build_object('period_h', (p_body ->> 'period_h')::int);
     WHEN 'set_substitution' THEN
         RETURN jsonb_build_object('pressure_kpa', command_decimal(p_body, 'pressure_kpa', 1, 100000),
             'z', command_decimal(p_body, 'z', 0.01, 10), 'w', command_decimal(p_body, 'w', 0.0001, 10000));
     WHEN 'raw' THEN
-        IF coalesce(p_body ->> 'payload', '') !~ '^([0-9A-Fa-f]{2}){1,242}$' THEN
+        IF coalesce((p_body ->> 'port')::int, 0) NOT BETWEEN 1 AND 223 THEN
+            PERFORM refuse(422, 'port', '"port" is needed, from 1 to 223.');
+        ELSIF coalesce(p_body ->> 'payload', '') !~ '^([0-9A-Fa-f]{2}){1,242}$' THEN
             PERFORM refuse(422, 'payload', 'The payload is hexadecimal, 1 to 242 bytes.');
         END IF;
-        RETURN jsonb_build_object('port', p_body -> 'port', 'payload', lower(p_body ->> 'payload'),
+        RETURN jsonb_build_object('port', (p_body ->> 'port')::int, 'payload', lower(p_body ->> 'payload'),
             'confirmed', coalesce((p_body ->> 'confirmed')::boolean, true));
     ELSE
         RETURN '{}';
@@ -346,6 +348,11 @@ DECLARE
     by_clock bigint;
 BEGIN
     PERFORM in_scope(p_tenant);
+    IF of_kind IS NULL THEN
+        PERFORM refuse(422, 'kind', format('There is no kind "%s"; known: %s.',
+            left(p_body ->> 'kind', 40), (SELECT string_agg(k.kind, ', ' ORDER BY k.kind)
+            FROM command_kind k)));
+    END IF;
     SELECT * INTO m FROM meter x WHERE x.tenant_id = p_tenant AND x.meter_id = p_meter
         FOR NO KEY UPDATE;
     IF NOT FOUND OR m.state = 'removed' THEN

@@ -128,6 +128,16 @@ static const struct cli_command commands[] = {
      "List meters of which frames are missing, as their counters show."},
     {"clock", "", 0, 0, clock_args, cmd_clock,
      "List the clocks of meters, those that are off most first."},
+    {"command send", "METER_ID KIND", 2, 2, command_send_args, cmd_command_send,
+     "Have a meter do something: valve_open, valve_close, read_archive,"
+     " set_schedule, set_substitution, set_clock, reboot, raw. What its codec"
+     " cannot say is refused."},
+    {"command list", "", 0, 0, command_list_args, cmd_command_list,
+     "List commands to meters, newest first."},
+    {"command show", "ID", 1, 1, command_one_args, cmd_command_show,
+     "One command with every step of it."},
+    {"command cancel", "ID", 1, 1, command_one_args, cmd_command_cancel,
+     "Take a command back that has not left."},
     {"quarantine list", "", 0, 0, quarantine_list_args, cmd_quarantine_list,
      "List frames that could not become readings, and why."},
     {"quarantine show", "FRAME", 1, 1, no_args, cmd_quarantine_show,

@@ -57,7 +57,8 @@ extern const struct cli_arg no_args[], codecs_list_args[], codecs_upload_args[],
     integration_list_args[], integration_name_args[], meter_add_args[],
     meter_import_args[], meter_list_args[], passport_import_args[],
     passport_list_args[], passport_show_args[], trace_args[], replay_args[],
-    ledger_args[], gaps_args[], clock_args[], quarantine_list_args[],
+    ledger_args[], gaps_args[], clock_args[], command_send_args[],
+    command_list_args[], command_one_args[], quarantine_list_args[],
     config_args[], decode_args[], keys_rotate_args[], keys_add_args[],
     keys_import_args[], keys_list_args[], keys_remove_args[];
 int cmd_serve(struct cli *c);
@@ -109,5 +110,9 @@ int cmd_replay(struct cli *c);
 int cmd_ledger(struct cli *c);
 int cmd_gaps(struct cli *c);
 int cmd_clock(struct cli *c);
+int cmd_command_send(struct cli *c);
+int cmd_command_list(struct cli *c);
+int cmd_command_show(struct cli *c);
+int cmd_command_cancel(struct cli *c);
 int cmd_quarantine_list(struct cli *c);
 int cmd_quarantine_show(struct cli *c);

@@ -249,6 +249,31 @@ static void reports_part(struct buf *o, const struct reports *r)
         s.running);
 }
 
+static void commands_part(struct buf *o, const struct command_queue *q)
+{
+    struct queue_stats s;
+
+    queue_stats(q, &s);
+    head(o, "headend_commands", "gauge",
+         "Commands by state, of all tenants, corrections of clocks apart;"
+         " counted every ten seconds.");
+    buf_printf(o, "headend_commands{state=\"queued\"} %lld\n",
+               (long long)s.queued);
+    buf_printf(o, "headend_commands{state=\"sent\"} %lld\n", (long long)s.sent);
+    buf_printf(o, "headend_commands{state=\"acknowledged\"} %lld\n",
+               (long long)s.acknowledged);
+    one(o, "headend_command_queued_oldest_seconds", "gauge",
+        "Age of the oldest command that is queued.", s.oldest_s);
+    one(o, "headend_commands_handed_total", "counter",
+        "Commands said to a meter, or handed to a network server.", s.handed);
+    one(o, "headend_commands_unsent_total", "counter",
+        "Commands that did not leave: no session, no broker.", s.unsent);
+    one(o, "headend_commands_refused_total", "counter",
+        "Commands that a codec did not encode.", s.refused);
+    one(o, "headend_downlink_receipts_total", "counter",
+        "What network servers told of our downlinks.", s.receipts);
+}
+
 static void own_part(struct buf *o, const struct own_watch *w)
 {
     struct own_verdict v = own_verdict(w);
@@ -320,6 +345,7 @@ void metrics_print(const struct metrics_source *m, struct buf *out)
     quota_part(out, directory_quotas(m->directory));
     deliver_part(out, m->deliver);
     reports_part(out, m->reports);
+    commands_part(out, m->commands);
     one(out, "headend_database_up", "gauge",
         "1 while PostgreSQL can be reached.", pg_pool_up(m->pool));
     one(out, "headend_meters", "gauge", "Meters in the directory.",

@@ -8,6 +8,7 @@
 #include "server/clocks/keeper.h"
 #include "server/clocks/own.h"
 #include "server/deliver/deliver.h"
+#include "server/downlink/queue.h"
 #include "server/pipeline/pipeline.h"
 #include "server/pipeline/progress.h"
 #include "server/report/reports.h"
@@ -26,6 +27,7 @@ struct metrics_source {
     const struct own_watch *own;
     const struct deliver *deliver;
     const struct reports *reports;
+    const struct command_queue *commands;
     int64_t loop_late_us; /* worst since the last asking, as loop_turn_us */
     int64_t loop_turn_us; /* processor time of one turn */
 };

@@ -11,7 +11,7 @@ void server_on_metrics(struct buf *out, void *arg)
     struct metrics_source m = {
         v->journal,   v->ingest,   v->pipeline, v->books,  v->pool,
         v->directory, v->progress, v->keeper,   v->clocks, v->own,
-        v->deliver,   v->reports,  0,           0};
+        v->deliver,   v->reports,  v->commands, 0,         0};
     if (v->pulse)
         pulse_take(v->pulse, &m.loop_late_us, &m.loop_turn_us);
     metrics_print(&m, out);

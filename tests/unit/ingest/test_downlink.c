@@ -49,6 +49,31 @@ static void the_topic_is_the_uplinks_with_another_end(void **state)
                   "\"correlation_ids\":[\"an-id\"]}]}");
 }
 
+static void it_is_confirmed_and_forgotten_in_time_where_that_is_said(
+    void **state)
+{
+    struct downlink d =
+        sample(SOURCE_CHIRPSTACK, "application/a/device/1/event/up");
+    struct buf t = {0}, b = {0};
+
+    (void)state;
+    d.confirmed = true;
+    d.not_after_us = 1768478400 * US_PER_S;
+    assert_int_equal(downlink_build(&d, &t, &b), 0);
+    buf_u8(&b, 0);
+    assert_string_equal((char *)b.p,
+                        "{\"devEui\":\"94193a00000069fe\",\"confirmed\":true,"
+                        "\"fPort\":202,\"data\":\"ASUAAAAF\",\"id\":\"an-id\","
+                        "\"expiresAt\":\"2026-01-15T12:00:00Z\"}");
+    buf_clear(&b);
+    d.source = SOURCE_TTS;
+    assert_int_equal(downlink_build(&d, &t, &b), 0);
+    buf_u8(&b, 0);
+    assert_non_null(strstr((char *)b.p, "\"confirmed\":true,"));
+    buf_done(&t);
+    buf_done(&b);
+}
+
 static void what_has_no_way_down_is_refused(void **state)
 {
     struct downlink d = sample(SOURCE_HEO, "");
@@ -72,6 +97,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_topic_is_the_uplinks_with_another_end),
+        cmocka_unit_test(
+            it_is_confirmed_and_forgotten_in_time_where_that_is_said),
         cmocka_unit_test(what_has_no_way_down_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

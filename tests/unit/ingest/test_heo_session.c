@@ -51,7 +51,19 @@ static int64_t fake_mono(void *arg)
 
 static const struct clock fake_clock = {fake_utc, fake_mono, NULL};
 
+/* The queue of commands: is there one, and how often was it asked? */
+static bool has_command;
+static int windows;
+
+static bool fake_window(void *arg, int32_t tenant, int32_t meter)
+{
+    (void)arg;
+    windows++;
+    return tenant == 1 && meter == 7 && has_command;
+}
+
 static const struct ingest_options options = {
+    .window = fake_window,
     .tcp_line_max = 1000,
     .tcp_depth_max = 8,
     .tcp_rate = 20,
@@ -162,7 +174,8 @@ static void put_meter(int32_t tenant, int32_t meter, const char *serial)
 static int setup(void **state)
 {
     (void)state;
-    n_jobs = settled = refuse = changes = 0;
+    n_jobs = settled = refuse = changes = windows = 0;
+    has_command = false;
     memset(&rejects, 0, sizeof rejects);
     memset(&counts, 0, sizeof counts);
     now_us = 1000 * US_PER_S;
@@ -579,6 +592,49 @@ static void bye_is_said_after_quiet_and_four_round_trips(void **state)
     assert_string_equal(heard(), "");
 }
 
+static void a_quiet_is_offered_once_and_held_for_a_command(void **state)
+{
+    (void)state;
+    has_command = true;
+    hello();
+    assert_false(windows);
+    assert_true(heo_session_listens(session));
+    feed("{\"t\":\"data\",\"seq\":1}");
+    assert_false(heo_session_listens(session)); /* not durable yet */
+    settle(1, 0);
+    heard();
+    pass_ms(299);
+    assert_int_equal(windows, 0);
+    pass_ms(1);
+    assert_int_equal(windows, 1);
+    pass_ms(60000); /* held: neither asked again nor told bye */
+    assert_int_equal(windows, 1);
+    assert_string_equal(heard(), "");
+    assert_int_equal(heo_session_command(session, STR("{\"t\":\"cmd\"}")), 0);
+    assert_string_equal(heard(), "{\"t\":\"cmd\"}\n");
+    pass_ms(300); /* said: is there another one? */
+    assert_int_equal(windows, 2);
+    heo_session_no_command(session);
+    pass_ms(0);
+    assert_string_equal(heard(), "{\"t\":\"bye\"}\n");
+    assert_int_equal(heo_session_command(session, STR("{}")), ERR_AWAY);
+}
+
+static void a_meter_that_only_said_hello_listens_on(void **state)
+{
+    (void)state;
+    hello();
+    heard();
+    pass_ms(300);
+    assert_int_equal(windows, 1);
+    pass_ms(100000);
+    assert_int_equal(windows, 1);
+    assert_string_equal(heard(), "");
+    assert_true(heo_session_listens(session));
+    assert_int_equal(heo_session_command(session, STR("{}")), 0);
+    assert_string_equal(heard(), "{}\n");
+}
+
 static void new_bytes_cancel_the_linger(void **state)
 {
     (void)state;
@@ -686,6 +742,8 @@ int main(void)
         CLAIM(tenant_over_its_quota_waits_for_its_turn_and_is_not_cut),
         CLAIM(turn_too_far_away_is_said_and_what_was_taken_is_answered),
         CLAIM(bye_is_said_after_quiet_and_four_round_trips),
+        CLAIM(a_quiet_is_offered_once_and_held_for_a_command),
+        CLAIM(a_meter_that_only_said_hello_listens_on),
         CLAIM(new_bytes_cancel_the_linger),
         CLAIM(silence_ends_a_session_without_data),
         CLAIM(dribbling_does_not_prolong_the_wait_for_a_hello),

@@ -492,7 +492,9 @@ static void the_config_goes_over_the_socket(void **state)
     assert_string_equal(seen[0].payload,
                         "mqtt://broker.example:1883|p4ss|65536|"
                         "pre/application/+/device/+/event/up|"
-                        "pre/application/+/device/+/event/join|clean");
+                        "pre/application/+/device/+/event/join|"
+                        "pre/application/+/device/+/event/txack|"
+                        "pre/application/+/device/+/event/ack|clean");
 }
 
 static void several_bridges_share_the_subscription(void **state)
