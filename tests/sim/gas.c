@@ -46,6 +46,7 @@ struct caller {
     uint32_t n_waiting;
     int64_t seq;
     bool backfilled, spoken; /* a call came to its good end */
+    int64_t at_s, window_s;  /* told when to dial in; window_s 0: not */
 };
 
 struct gas {
@@ -74,11 +75,21 @@ static int64_t meter_now(const struct caller *c)
                           clock_utc(&clock_system));
 }
 
+/* By its own clock, at its slot of each window of UTC. */
+static uint64_t until_slot_ms(const struct caller *c)
+{
+    int64_t window = c->window_s * 1000;
+    int64_t into = (meter_now(c) / 1000 - c->at_s * 1000) % window;
+
+    return (uint64_t)(window - (into + window) % window);
+}
+
 static void on_hung_up(uv_handle_t *handle)
 {
     struct caller *c = handle->data;
     struct sim *sim = c->gas->options.sim;
-    uint64_t pause_ms = (uint64_t)sim->period_ms;
+    uint64_t pause_ms =
+        c->window_s ? until_slot_ms(c) : (uint64_t)sim->period_ms;
 
     c->phase = AWAY;
     c->gas->open--;
@@ -270,6 +281,26 @@ static void on_ack(struct caller *c, int64_t seq)
     talk(c);
 }
 
+/* set_schedule of our own profile; what tells no slot is left alone. */
+static void take_schedule(struct caller *c, const struct json *command)
+{
+    struct str id = json_str(json_get(command, "id"));
+    struct buf out = {0};
+    int64_t at_s, window_s;
+
+    if (!json_int(json_get(command, "at_s"), &at_s) ||
+        !json_int(json_get(command, "window_s"), &window_s) || at_s < 0 ||
+        window_s <= at_s || window_s > 86400)
+        return;
+    c->at_s = at_s;
+    c->window_s = window_s;
+    c->gas->options.sim->counts.slots++;
+    buf_printf(&out,
+               "{\"t\":\"res\",\"id\":\"%.*s\",\"ok\":true,\"seq\":%lld}\n",
+               STR_ARGS(id), (long long)++c->seq);
+    say(c, &out);
+}
+
 static void on_line(struct caller *c, struct str line)
 {
     struct json *doc;
@@ -290,6 +321,9 @@ static void on_line(struct caller *c, struct str line)
         on_ack(c, seq);
     else if (str_is(type, "ack") && c->phase == DIALLED)
         on_greeted(c);
+    else if (str_is(type, "cmd") &&
+             str_is(json_str(json_get(doc, "op")), "set_schedule"))
+        take_schedule(c, doc);
     else if (str_is(type, "bye"))
         hang_up(c);
     else if (str_is(type, "nak")) {
