@@ -4,11 +4,13 @@
  * payload, how far its codec gets with it, what stopped it and where.
  */
 #include "server/store/quarantine.h"
+#include "schema/frame.h"
 #include "server/api/list.h"
 #include "server/base/hex.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Without the closing brace. */
 static void put_frame(struct buf *b, const struct quarantine_row *q)
@@ -89,6 +91,16 @@ static void reasons_done(void *arg, const struct pg_outcome *o)
     list_query(q->list);
 }
 
+static const char *source_number(const char *name)
+{
+    static const char *const numbers[] = {"0", "1", "2", "3", "4", "5"};
+
+    for (int i = SOURCE_CHIRPSTACK; i <= SOURCE_JOURNAL; i++)
+        if (strcmp(source_name((enum frame_source)i), name) == 0)
+            return numbers[i];
+    return "0"; /* not possible: its field names them all */
+}
+
 static void quarantines_serve(struct call *c)
 {
     struct quarantined *q = arena_alloc(http_arena(c->r), sizeof *q);
@@ -96,7 +108,11 @@ static void quarantines_serve(struct call *c)
     int r;
 
     q->filter.tenant_id = c->tenant_id;
-    q->filter.reason = call_text(c, "reason");
+    for (int i = 0; i < QUARANTINE_FILTERS; i++)
+        q->filter.by[i] = c->values[i];
+    if (c->values[QUARANTINE_SOURCE])
+        q->filter.by[QUARANTINE_SOURCE] =
+            source_number(c->values[QUARANTINE_SOURCE]);
     q->list = list_new(c, &kind);
     if (!q->list)
         return;
@@ -107,7 +123,7 @@ static void quarantines_serve(struct call *c)
     }
     q->list->filter = q;
     q->list->head = STR("{\"reasons\":[");
-    r = quarantine_reasons(c->api->deps.pool, c->tenant_id, &taker);
+    r = quarantine_reasons(c->api->deps.pool, &q->filter, &taker);
     if (r < 0)
         call_failed(c, r, NULL);
 }
@@ -175,8 +191,23 @@ static void quarantine_serve(struct call *c)
         call_failed(c, r, NULL);
 }
 
+/* In the order of enum quarantine_filters. */
 static const struct field list_fields[] = {
     {"reason", IN_QUERY, FIELD_TEXT, .max = 64, .help = "Only this reason."},
+    {"from", IN_QUERY, FIELD_TIME, .help = "First arrival, inclusive."},
+    {"to", IN_QUERY, FIELD_TIME, .help = "End, exclusive."},
+    {"meter_id", IN_QUERY, FIELD_INT, .min = 1, .max = INT32_MAX,
+     .help = "Only this meter's."},
+    {"serial", IN_QUERY, FIELD_TEXT, .min = 1, .max = 64,
+     .help = "Of the meter with this serial, or of one that calls itself so."},
+    {"device", IN_QUERY, FIELD_TEXT, .min = 16, .max = 32,
+     .help = "Of this DevEUI, its meter known or not."},
+    {"codec", IN_QUERY, FIELD_TEXT, .min = 1, .max = 64,
+     .help = "Of meters whose model names this codec."},
+    {"source", IN_QUERY, FIELD_TEXT, .one_of = "chirpstack|tts|heo|tcp|journal",
+     .help = "How it came."},
+    {"integration_id", IN_QUERY, FIELD_INT, .min = 1, .max = INT32_MAX,
+     .help = "Only what came by this integration."},
     {0}};
 static const struct field id_fields[] = {
     {"id", IN_PATH, FIELD_INT, .min = 1, .max = INT64_MAX, .help = "frame_id"},

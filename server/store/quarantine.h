@@ -6,10 +6,25 @@
 
 #include "server/store/column.h"
 
+/* `serial` and `device` (a DevEUI) also find what an unknown meter called
+ * itself; `codec` is that of its meter's model, `source` a number. */
+enum quarantine_filters {
+    QUARANTINE_REASON,
+    QUARANTINE_FROM,
+    QUARANTINE_TO,
+    QUARANTINE_METER,
+    QUARANTINE_SERIAL,
+    QUARANTINE_DEVICE,
+    QUARANTINE_CODEC,
+    QUARANTINE_SOURCE,
+    QUARANTINE_INTEGRATION,
+    QUARANTINE_FILTERS
+};
+
 struct quarantine_filter {
     int32_t tenant_id;
-    const char *reason;           /* NULL: any */
-    int64_t before_us, before_id; /* TIME_NONE, or only what is older */
+    const char *by[QUARANTINE_FILTERS]; /* as text; NULL: any */
+    int64_t before_us, before_id;       /* TIME_NONE, or only what is older */
     int64_t limit;
 };
 
@@ -22,8 +37,9 @@ struct quarantine_row {
     struct str record; /* as journaled, in PostgreSQL's hex form: \x... */
 };
 
-/* Rows of (reason, frames), most frames first. ERR_FULL as pg_call. */
-int quarantine_reasons(struct pg_pool *p, int32_t tenant_id,
+/* Rows of (reason, frames), most frames first, whatever the filter's reason.
+ * ERR_FULL as pg_call. */
+int quarantine_reasons(struct pg_pool *p, const struct quarantine_filter *f,
                        const struct pg_taker *taker);
 /* Newest first. */
 int quarantine_list(struct pg_pool *p, const struct quarantine_filter *f,

@@ -176,6 +176,31 @@ def test_list_says_how_many_by_reason_and_newest_first(site, stuck):
     assert only == rows[2:]
 
 
+def test_list_is_narrowed_by_time_meter_device_codec_and_way(site, stuck):
+    whole = quarantined(stuck)["quarantine"]
+    meter = whole[0]["meter_id"]
+    integration = site.sql("SELECT integration_id FROM integration")[0][0]
+    middle = whole[2]["received_at"]
+    for query, at in (
+            ({"meter_id": meter}, [0, 1]), ({"serial": SERIAL}, [0, 1]),
+            ({"device": "FF-FF-FF-FF-FF-FF-FF-01"}, [2, 3, 4]),
+            ({"device": EUI}, [0, 1]), ({"codec": "elvaco-cmi41"}, [0, 1]),
+            ({"source": "chirpstack"}, [0, 1, 2, 3, 4]), ({"source": "tts"}, []),
+            ({"integration_id": integration}, [0, 1, 2, 3, 4]),
+            ({"integration_id": integration + 1}, []),
+            ({"from": middle}, [0, 1, 2]), ({"to": middle}, [3, 4]),
+            ({"from": middle, "device": EUI}, [0, 1]),
+            ({"reason": "unknown_meter", "meter_id": meter}, [])):
+        seen = quarantined(stuck, **query)
+        assert seen["quarantine"] == [whole[i] for i in at], query
+        if "reason" not in query:
+            assert sum(r["frames"] for r in seen["reasons"]) == len(at), query
+    both = quarantined(stuck, reason="decode_failed", source="chirpstack")
+    assert both["reasons"] == REASONS and both["quarantine"] == whole[:2]
+    for wrong in ({"source": "x"}, {"from": "y"}, {"meter_id": "z"}):
+        assert stuck.get("/api/v1/quarantine", **wrong).status == 400
+
+
 def test_list_pages_miss_nothing(stuck):
     whole = quarantined(stuck)["quarantine"]
     seen, after = [], None
