@@ -17,6 +17,23 @@ struct api_examined {
     uint32_t offset; /* of the error in the payload */
 };
 
+struct api_replayed;
+/* Quarantined frames decoded again, and what became of them. */
+struct api_replay {
+    int32_t tenant_id;
+    int64_t frame_id, after, most; /* as in server/pipeline/replay.h */
+    const char *reason, *serial, *codec, *from, *to;
+    bool dry_run;
+    /* Of a dry run: what would become of a frame. */
+    void (*changed)(void *of, int64_t frame_id, const char *was,
+                    const char *fate, const char *reason, uint32_t readings);
+    void (*done)(void *of, int err, const struct api_replayed *r);
+    void *of;
+};
+struct api_replayed {
+    int64_t seen, stored, duplicate, quarantined, rejected, readings, next;
+};
+
 struct api_deps {
     uv_loop_t *loop;
     struct http *http;
@@ -29,6 +46,8 @@ struct api_deps {
     /* `record` as journaled, `codec` that refused it; into the arena. */
     void (*examine)(struct str record, struct str codec, struct arena *a,
                     struct api_examined *ret, void *arg);
+    /* What `r` points at must stay until its done. ERR_FULL: one runs. */
+    int (*replay)(const struct api_replay *r, void *arg);
     /* On a pool thread: do a payload codec's vectors pass? *why lives in `a`.
      */
     int (*prove)(int32_t tenant_id, struct str script, struct str mapping,

@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Without the closing brace. */
@@ -89,6 +90,133 @@ static void reasons_done(void *arg, const struct pg_outcome *o)
     q->list->head = arena_printf(http_arena(c->r), "%.*s],\"quarantine\":[",
                                  STR_ARGS(q->list->head));
     list_query(q->list);
+}
+
+/* ---- decoded again: audited -> replay -> changed ... -> done ---- */
+
+enum { REPLAY_MOST = 10000, CHANGES_MOST = 100 };
+
+struct again {
+    struct api_replay replay;
+    struct call *call;
+    struct buf changes; /* JSON, the first of them */
+    int n_changes;
+};
+
+static void again_changed(void *of, int64_t frame_id, const char *was,
+                          const char *fate, const char *reason,
+                          uint32_t readings)
+{
+    struct again *g = of;
+    struct buf *b = &g->changes;
+
+    if (g->n_changes++ >= CHANGES_MOST)
+        return;
+    buf_printf(b, "%s{\"frame_id\":\"%" PRId64 "\"", b->n ? "," : "", frame_id);
+    put_text(b, "was", str_of(was));
+    put_text(b, "fate", str_of(fate));
+    put_text(b, "reason", str_of(reason));
+    buf_printf(b, ",\"readings\":%" PRIu32 "}", readings);
+}
+
+static void again_done(void *of, int err, const struct api_replayed *r)
+{
+    struct again *g = of;
+    struct buf *b = &g->call->api->scratch;
+
+    buf_clear(b);
+    buf_printf(b,
+               "{\"dry_run\":%s,\"frames\":%" PRId64 ",\"stored\":%" PRId64
+               ",\"duplicate\":%" PRId64 ",\"quarantined\":%" PRId64
+               ",\"rejected\":%" PRId64 ",\"readings\":%" PRId64
+               ",\"changes\":[%.*s],\"next\":",
+               g->replay.dry_run ? "true" : "false", r->seen, r->stored,
+               r->duplicate, r->quarantined, r->rejected, r->readings,
+               STR_ARGS(buf_view(&g->changes)));
+    if (r->next)
+        buf_printf(b, "\"%" PRId64 "\"}\n", r->next);
+    else
+        buf_z(b, "null}\n");
+    buf_done(&g->changes);
+    if (err < 0)
+        call_failed(g->call, err, NULL);
+    else
+        http_reply(g->call->r, 200, "application/json", buf_view(b));
+}
+
+static void again_start(void *arg, const struct pg_outcome *o)
+{
+    struct again *g = arg;
+    const struct api_deps *d = &g->call->api->deps;
+    int err = o->err < 0 ? 0 : d->replay(&g->replay, d->arg);
+
+    if (o->err < 0) {
+        call_failed(g->call, o->err, o);
+    } else if (err < 0) {
+        http_set_header(g->call->r, "Retry-After", "5");
+        http_problem(g->call->r, 503, NULL,
+                     "The server decodes other frames again just now, or its "
+                     "database is away.");
+    }
+}
+
+static const char *body_text(struct call *c, const char *name)
+{
+    struct str s = json_str(json_get(c->body, name));
+
+    return s.p ? arena_str(http_arena(c->r), s).p : NULL;
+}
+
+/* 0 where there is none; false after a refusal. */
+static bool body_id(struct call *c, const char *name, int64_t *ret)
+{
+    const char *text = body_text(c, name);
+    char *end = NULL;
+
+    *ret = text ? strtoll(text, &end, 10) : 0;
+    if (!text || (*end == 0 && *ret > 0))
+        return true;
+    http_problem(c->r, 422, name, "A frame's id is a number, such as \"12\".");
+    return false;
+}
+
+static void replay_serve(struct call *c)
+{
+    struct again *g = arena_alloc(http_arena(c->r), sizeof *g);
+    char tenant[16];
+
+    *g = (struct again){
+        .call = c,
+        .replay = {.tenant_id = c->tenant_id,
+                   .most = REPLAY_MOST,
+                   .reason = body_text(c, "reason"),
+                   .serial = body_text(c, "serial"),
+                   .codec = body_text(c, "codec"),
+                   .from = body_text(c, "from"),
+                   .to = body_text(c, "to"),
+                   .dry_run = json_bool(json_get(c->body, "dry_run"), false),
+                   .changed = again_changed,
+                   .done = again_done,
+                   .of = g}};
+    const struct api_replay *r = &g->replay;
+    if (!body_id(c, "frame_id", &g->replay.frame_id) ||
+        !body_id(c, "after", &g->replay.after))
+        return;
+    if (!r->frame_id && !r->reason && !r->serial && !r->codec && !r->from &&
+        !r->to && !json_bool(json_get(c->body, "all"), false)) {
+        http_problem(c->r, 422, "all",
+                     "Say which: frame_id, reason, serial, codec, from, to "
+                     "(all that are given must fit), or all.");
+        return;
+    }
+    snprintf(tenant, sizeof tenant, "%d", c->tenant_id);
+    call_ask(c,
+             "SELECT audit($1::int, 'quarantine.replay', 'quarantine', '',"
+             " NULL, $2::jsonb) WHERE NOT $3::boolean",
+             3,
+             (const char *const[]){tenant, c->body_text.p,
+                                   r->dry_run ? "true" : "false"},
+             NULL, again_start, g);
 }
 
 static const char *source_number(const char *name)
@@ -209,6 +337,25 @@ static const struct field list_fields[] = {
     {"integration_id", IN_QUERY, FIELD_INT, .min = 1, .max = INT32_MAX,
      .help = "Only what came by this integration."},
     {0}};
+#define FRAME(field, what)                                                     \
+    {                                                                          \
+        field, IN_BODY, FIELD_TEXT, .min = 1, .max = 19, .help = what          \
+    }
+static const struct field replay_fields[] = {
+    FRAME("frame_id", "This one frame."),
+    {"reason", IN_BODY, FIELD_TEXT, .min = 1, .max = 64,
+     .help = "Those quarantined for this reason."},
+    {"serial", IN_BODY, FIELD_TEXT, .min = 1, .max = 64,
+     .help = "Those of the meter with this serial."},
+    {"codec", IN_BODY, FIELD_TEXT, .min = 1, .max = 64,
+     .help = "Those of meters whose model names this codec."},
+    {"from", IN_BODY, FIELD_TIME, .help = "Those that arrived from then on."},
+    {"to", IN_BODY, FIELD_TIME, .help = "Those that arrived before."},
+    {"all", IN_BODY, FIELD_BOOL, .help = "All of the tenant's."},
+    FRAME("after", "Goes on behind this frame: the \"next\" of an answer."),
+    {"dry_run", IN_BODY, FIELD_BOOL,
+     .help = "Only tell what would become of them."},
+    {0}};
 static const struct field id_fields[] = {
     {"id", IN_PATH, FIELD_INT, .min = 1, .max = INT64_MAX, .help = "frame_id"},
     {0}};
@@ -222,4 +369,8 @@ const struct endpoint quarantine_endpoints[] = {
      .title = "One of them: its bytes, and how far its codec gets.",
      .fields = id_fields, .serve = quarantine_serve,
      .answer = "quarantined_whole"},
+    {"POST", "/api/v1/quarantine/replay", RIGHT_CODECS,
+     .name = "quarantine_replay",
+     .title = "Decodes some of them again, at most 10 000 at a time.",
+     .fields = replay_fields, .serve = replay_serve, .answer = "replayed"},
     {0}};

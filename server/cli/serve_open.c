@@ -110,6 +110,7 @@ int server_open_http(struct server *v)
                             .not_ready = server_not_ready,
                             .pending = server_on_pending,
                             .examine = server_on_examine,
+                            .replay = server_on_replay,
                             .prove = server_on_prove,
                             .oidc = &v->oidc,
                             .signup = s->signup_open,

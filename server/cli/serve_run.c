@@ -35,6 +35,42 @@ void server_on_examine(struct str record, struct str codec, struct arena *a,
             x.decoded, str_of(x.error), x.offset};
 }
 
+static void replay_changed(void *arg, const struct replay_change *c)
+{
+    const struct api_replay *r = arg;
+
+    r->changed(r->of, c->frame_id, c->was, fate_name(c->fate), c->reason,
+               c->readings);
+}
+
+static void replay_done(void *arg, const struct replay_result *x)
+{
+    const struct api_replay *r = arg;
+
+    r->done(r->of, x->err,
+            &(struct api_replayed){x->seen, x->stored, x->duplicate,
+                                   x->quarantined, x->rejected, x->readings,
+                                   x->next});
+}
+
+int server_on_replay(const struct api_replay *r, void *arg)
+{
+    struct server *v = arg;
+    const struct replay_options o = {.tenant_id = r->tenant_id,
+                                     .frame_id = r->frame_id,
+                                     .after = r->after,
+                                     .most = r->most,
+                                     .reason = r->reason,
+                                     .serial = r->serial,
+                                     .codec = r->codec,
+                                     .from = r->from,
+                                     .to = r->to,
+                                     .dry_run = r->dry_run,
+                                     .changed = replay_changed};
+
+    return strangers_replay(v->strangers, &o, replay_done, (void *)r);
+}
+
 int server_on_prove(int32_t tenant_id, struct str script, struct str mapping,
                     struct str vectors, struct arena *a, struct str *why,
                     void *arg)

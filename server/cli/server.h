@@ -81,6 +81,7 @@ void server_on_metrics(struct buf *out, void *arg);
 int64_t server_on_pending(int32_t tenant_id, void *arg);
 void server_on_examine(struct str record, struct str codec, struct arena *a,
                        struct api_examined *ret, void *arg);
+int server_on_replay(const struct api_replay *r, void *arg);
 int server_on_prove(int32_t tenant_id, struct str script, struct str mapping,
                     struct str vectors, struct arena *a, struct str *why,
                     void *arg);

@@ -180,6 +180,11 @@ static void chunk_start(void *arg)
         replay_finish(r, UV_ECANCELED, "stopped");
         return;
     }
+    if (r->o.most && r->result.seen >= r->o.most) {
+        r->result.next = r->after;
+        replay_finish(r, 0, "");
+        return;
+    }
     r->n = 0;
     arena_reset(r->keep);
     store_batch_reset(r->batch);
@@ -213,6 +218,7 @@ struct replay *replay_start(
     r->writer = writer;
     r->directory = d;
     r->o = *o;
+    r->after = o->after;
     r->progress = progress;
     r->done = done;
     r->arg = arg;

@@ -20,6 +20,7 @@ struct replay_change {
 struct replay_options {
     int32_t tenant_id;
     int64_t frame_id;         /* one frame; 0: all */
+    int64_t after, most;      /* those behind this one; how many; 0: all */
     const char *reason;       /* of quarantine; NULL: any, as for the others */
     const char *serial;       /* of its meter */
     const char *codec;        /* of its meter's model, as it is now */
@@ -38,6 +39,7 @@ struct replay_result {
     int err; /* 0, ERR_DATABASE, ERR_AWAY, UV_ECANCELED */
     char error[PG_ERROR];
     int64_t seen, stored, duplicate, quarantined, rejected, readings;
+    int64_t next; /* frame behind which there may be more; 0: none */
 };
 
 struct replay; /* opaque */

@@ -7,10 +7,10 @@
  * it may still be on its way into quarantine.
  */
 #include "server/pipeline/strangers.h"
+#include "server/base/err.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/loop/loop.h"
-#include "server/pipeline/replay.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,9 +33,12 @@ struct strangers {
     int64_t barrier;          /* journal position */
     struct name names[NAMES]; /* in order; those before `at` are done */
     uint32_t n, at;
-    struct name last;      /* of the names that were asked for */
-    struct replay *replay; /* under way */
-    struct buf list;       /* its names, as text[] */
+    struct name last;            /* of the names that were asked for */
+    struct replay *replay;       /* under way */
+    struct buf list;             /* its names, as text[] */
+    struct replay_options asked; /* by a person */
+    void (*asked_done)(void *, const struct replay_result *);
+    void *asked_arg;
     void (*stopped)(void *);
     void *stopped_arg;
 };
@@ -246,6 +249,50 @@ void strangers_stored(struct strangers *s)
 {
     if (s->wanted)
         pump(s);
+}
+
+/* ---- what a person asks for ---- */
+
+static void asked_changed(void *arg, const struct replay_change *c)
+{
+    struct strangers *s = arg;
+
+    if (s->asked.changed)
+        s->asked.changed(s->asked_arg, c);
+}
+
+static void asked_replayed(void *arg, const struct replay_result *r)
+{
+    struct strangers *s = arg;
+    struct replay_result result = *r;
+
+    replay_free(s->replay);
+    s->replay = NULL;
+    s->running = false;
+    s->asked_done(s->asked_arg, &result);
+    pump(s);
+}
+
+int strangers_replay(struct strangers *s, const struct replay_options *o,
+                     void (*done)(void *, const struct replay_result *),
+                     void *arg)
+{
+    struct replay_options all = *o;
+
+    if (s->running || s->stopped || !s->writer ||
+        !store_writer_ready(s->writer))
+        return ERR_FULL;
+    s->running = true;
+    s->asked = *o;
+    s->asked_done = done;
+    s->asked_arg = arg;
+    all.codec_ids = s->o.codec_ids;
+    all.pause_ms = PAUSE_MS;
+    all.counted = on_counted;
+    all.changed = asked_changed;
+    s->replay = replay_start(s->loop, s->o.pool, s->writer, s->o.directory,
+                             &all, NULL, asked_replayed, s);
+    return 0;
 }
 
 static void on_retry(void *arg)

@@ -9,6 +9,7 @@
 #include "ingest/directory.h"
 #include "ingest/ledger.h"
 #include "server/pipeline/pipeline.h"
+#include "server/pipeline/replay.h"
 #include "server/store/pg.h"
 
 struct strangers; /* opaque */
@@ -31,6 +32,12 @@ struct strangers *strangers_new(uv_loop_t *loop,
 void strangers_meet(struct strangers *s, uint64_t since);
 /* The pipeline has stored something. */
 void strangers_stored(struct strangers *s);
+/* What a person asks for, one at a time, between the rounds. The options'
+ * codec_ids, pause_ms and counted are set here. ERR_FULL: something runs
+ * already, or the database is away. */
+int strangers_replay(struct strangers *s, const struct replay_options *o,
+                     void (*done)(void *, const struct replay_result *),
+                     void *arg);
 /* Finishes the chunk under way, then `done`. The pool must still be open. */
 void strangers_stop(struct strangers *s, void (*done)(void *), void *arg);
 void strangers_free(struct strangers *s); /* after done */

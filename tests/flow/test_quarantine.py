@@ -6,6 +6,7 @@ import re
 
 import pytest
 from harness import GOLDEN, Uplink, wait_until
+from harness.api import operations, send
 
 EUI = "94193a00000069fe"
 SERIAL = "69322582"
@@ -225,6 +226,47 @@ def test_one_frame_shows_how_far_the_codec_got(site, stuck):
     one = stuck.get(f"/api/v1/quarantine/{stranger['frame_id']}").json
     assert one["payload"] == GOLDEN.hex() and one["codec"] is None
     assert one["device"] == "ffffffffffffff01" and one["error"] is None
+
+
+def test_the_api_decodes_again_after_a_dry_run(site, broker, heat):
+    """The model named a codec that was not the meter's."""
+    def ask(method, path, body, tenant=heat):
+        return send(site.headend, method, "/api/v1/" + path,
+                    {"Authorization": f"Bearer {tenant.token}"}, body)
+
+    def replay(tenant=heat, **body):
+        reply = ask("POST", "quarantine/replay", body, tenant)
+        operation.check(reply)
+        return reply
+
+    operation = next(o for o in operations(site.headend)
+                     if o.name == "quarantine_replay")
+    model = ask("POST", "models", {"name": "new", "codec": "vega-si11"}).json
+    heat.meter(SERIAL, model="new", dev_eui=EUI)
+    wait_until(lambda: site.headend.metric("headend_meters") == 1)
+    broker.publish_all(uplinks(3))
+    heat.wait_fates(quarantined=3)
+    frame = quarantined(heat)["quarantine"][0]["frame_id"]
+    assert replay(all=True).json["quarantined"] == 3
+    assert replay().json["field"] == "all"
+    assert replay(frame_id="x", all=True).json["field"] == "frame_id"
+    assert ask("PATCH", f"models/{model['model_id']}",
+               {"codec": "elvaco-cmi41"}).status == 200
+    wait_until(lambda: replay(all=True, dry_run=True).json["stored"] == 3)
+    dry = replay(serial=SERIAL, dry_run=True).json
+    assert (dry["frames"], dry["next"]) == (3, None) and heat.readings() == {}
+    assert dry["changes"][0] == {
+        "frame_id": dry["changes"][0]["frame_id"], "was": "decode_failed",
+        "fate": "stored", "reason": None, "readings": 8}
+    assert replay(frame_id=frame).json["stored"] == 1
+    assert heat.fates() == {"stored": 1, "quarantined": 2}
+    done = replay(codec="elvaco-cmi41").json
+    assert (done["frames"], done["stored"], done["readings"]) == (2, 2, 16)
+    assert quarantined(heat)["quarantine"] == []
+    assert site.sql("SELECT count(*) FROM audit_entry WHERE action = "
+                    "'quarantine.replay'") == [(3,)]
+    assert replay(site.tenant("other"), all=True).json["frames"] == 0
+    site.check_balance()
 
 
 def test_another_tenants_quarantine_does_not_exist(site, stuck):
