@@ -233,8 +233,11 @@ static void quarantines_serve(struct call *c)
 {
     struct quarantined *q = arena_alloc(http_arena(c->r), sizeof *q);
     const struct pg_taker taker = {reason_row, reasons_done, q};
+    int64_t from_us, to_us; /* sound; the texts go to SQL */
     int r;
 
+    if (!call_period(c, &from_us, &to_us))
+        return;
     q->filter.tenant_id = c->tenant_id;
     for (int i = 0; i < QUARANTINE_FILTERS; i++)
         q->filter.by[i] = c->values[i];

@@ -175,7 +175,7 @@ static void answer_quarantine(struct pending *p)
 
     if (p->call.n == 2 && strcmp(p->values[1], "99") == 0)
         send_row(p, 8, row);
-    else if (p->call.n == 5 && !p->values[2])
+    else if (p->call.n == 13 && !p->values[10])
         send_row(p, 6, row);
 }
 
@@ -188,7 +188,7 @@ static void answer(void *arg)
                    {"FROM reading_current", answer_readings},
                    {"count(*) FROM (SELECT time", answer_window},
                    {"FROM ledger", answer_ledger},
-                   {"GROUP BY reason", answer_reasons},
+                   {"GROUP BY q.reason", answer_reasons},
                    {"FROM quarantine", answer_quarantine},
                    {"FROM meter m", answer_meter}};
     struct pending *p = arg;
@@ -442,6 +442,10 @@ static void a_bad_parameter_is_400_and_named(void **state)
         {"/api/v1/ledger?by=total&after=MS4", "after"}, /* "1." */
         {"/api/v1/quarantine?fate=stored", "fate"},
         {"/api/v1/quarantine?after=My4", "after"},
+        {"/api/v1/quarantine?source=sea", "source"},
+        {"/api/v1/quarantine?from=2026-01-01T00:00:00Z"
+         "&to=2026-01-01T00:00:00Z",
+         "to"},
     };
     char field[64];
 
