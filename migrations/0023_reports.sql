@@ -371,8 +371,9 @@ END $$;
 -- ---- running: take -> step, step ... -> done, or failed ----
 
 -- A run for this server, which begins or goes on. One of a report at a time, in
--- their order, so that each knows what the one before it held.
-CREATE FUNCTION report_take(p_lease_s int, p_attempts int) RETURNS TABLE
+-- their order, so that each knows what the one before it held. p_kept: bytes
+-- that the runs of a tenant may hold together.
+CREATE FUNCTION report_take(p_lease_s int, p_attempts int, p_kept bigint) RETURNS TABLE
     (tenant_id int, run_id bigint, lease uuid)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
@@ -401,6 +402,11 @@ BEGIN
             WHERE p.tenant_id = x.tenant_id AND p.report_id = x.report_id
               AND p.state = 'running') THEN
         RETURN; -- another one began meanwhile
+    ELSIF x.state = 'queued' AND (SELECT sum(p.bytes) FROM report_run p
+            WHERE p.tenant_id = x.tenant_id AND p.kept_until > now()) > p_kept THEN
+        PERFORM report_failed(x, format('The runs that are kept hold %s bytes already '
+            || '(report.kept_max): remove reports, or keep them for fewer days.', p_kept));
+        RETURN;
     ELSIF x.state = 'queued' AND x.follows
             AND s.upto > pg_snapshot_xmax(pg_current_snapshot()) THEN
         UPDATE report_state p SET upto = pg_snapshot_xmin(pg_current_snapshot()), upto_at = now()
@@ -865,13 +871,18 @@ BEGIN
     END IF;
 END $$;
 
--- Hourly. Runs themselves are remembered for 400 days.
+-- Hourly. Runs themselves are remembered for 400 days, 10 000 of each report.
 CREATE FUNCTION report_expire() RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     DELETE FROM report_content c USING report_run x
         WHERE x.tenant_id = c.tenant_id AND x.run_id = c.run_id AND x.kept_until < now();
-    DELETE FROM report_run x WHERE x.finished_at < now() - interval '400 days'
-        AND coalesce(x.kept_until, '-infinity') < now() $$;
+    DELETE FROM report_run x USING (SELECT r.tenant_id, r.report_id,
+            (SELECT y.run_id FROM report_run y WHERE y.tenant_id = r.tenant_id
+             AND y.report_id = r.report_id ORDER BY y.run_id DESC
+             OFFSET 10000 LIMIT 1) AS upto FROM report r) o
+        WHERE x.tenant_id = o.tenant_id AND x.report_id = o.report_id
+          AND (x.run_id <= o.upto OR x.finished_at < now() - interval '400 days')
+          AND x.state IN ('done', 'failed') AND coalesce(x.kept_until, '-infinity') < now() $$;
 
 REVOKE ALL ON FUNCTION report_put, report_remove, report_run_add, report_ask, report_due,
     report_tick, report_take, report_expire FROM PUBLIC;

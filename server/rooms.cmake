@@ -70,7 +70,7 @@ room(server/cli
           integration_cmd.c meter_cmd.c passport_cmd.c codecs_cmd.c codec_cmd.c
           codec_diff.c decode_cmd.c decode_show.c
           decode_script.c trace_cmd.c
-          replay_cmd.c ledger_cmd.c gaps_cmd.c clock_cmd.c command_cmd.c quarantine_cmd.c secrets.c
+          replay_cmd.c ledger_cmd.c gaps_cmd.c clock_cmd.c command_cmd.c quarantine_cmd.c report_cmd.c secrets.c
           keys_cmd.c meter_keys_cmd.c boot.c metrics.c serve_open.c serve_run.c serve_stop.c
           serve.c
   USES api pipeline downlink bridge report vault script)

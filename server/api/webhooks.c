@@ -69,7 +69,9 @@ static void add(struct call *c)
      .max = 2000,                                                              \
      .help = "Where to: https://host/path, or http."},                         \
         {"kinds", IN_BODY, FIELD_WORDS, .max = 32,                             \
-         .help = "Only these: readings, event, meter, command; empty: all."},  \
+         .help =                                                               \
+             "Only these: readings, event, meter, command, report; empty: "    \
+             "all."},                                                          \
     {                                                                          \
         "enabled", IN_BODY, FIELD_BOOL,                                        \
             .help = "false: nothing is sent; within a day nothing is lost."    \

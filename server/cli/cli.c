@@ -142,6 +142,18 @@ static const struct cli_command commands[] = {
      "List frames that could not become readings, and why."},
     {"quarantine show", "FRAME", 1, 1, no_args, cmd_quarantine_show,
      "Look at one: its bytes, what was decoded, what stopped it where."},
+    {"report add", "", 0, 0, report_add_args, cmd_report_add,
+     "Make a report of a tenant: what billing pulls, on a schedule or on"
+     " demand."},
+    {"report list", "", 0, 0, report_list_args, cmd_report_list,
+     "List reports and when they run next."},
+    {"report run", "REPORT", 1, 1, report_run_args, cmd_report_run,
+     "Ask for a run: as the schedule would now, or of a time; a running server"
+     " makes it."},
+    {"report show", "REPORT", 1, 1, report_show_args, cmd_report_show,
+     "List the runs of a report, newest first."},
+    {"report download", "RUN", 1, 1, report_download_args, cmd_report_download,
+     "Print what a run holds."},
     {"replay", "", 0, 0, replay_args, cmd_replay,
      "Decode quarantined frames again."},
     {"config", "", 0, 0, config_args, cmd_config,

@@ -59,8 +59,10 @@ extern const struct cli_arg no_args[], codecs_list_args[], codecs_upload_args[],
     passport_list_args[], passport_show_args[], trace_args[], replay_args[],
     ledger_args[], gaps_args[], clock_args[], command_send_args[],
     command_list_args[], command_one_args[], quarantine_list_args[],
-    config_args[], decode_args[], keys_rotate_args[], keys_add_args[],
-    keys_import_args[], keys_list_args[], keys_remove_args[];
+    report_add_args[], report_list_args[], report_run_args[],
+    report_show_args[], report_download_args[], config_args[], decode_args[],
+    keys_rotate_args[], keys_add_args[], keys_import_args[], keys_list_args[],
+    keys_remove_args[];
 int cmd_serve(struct cli *c);
 int cmd_bridge(struct cli *c);
 int cmd_migrate(struct cli *c);
@@ -116,3 +118,8 @@ int cmd_command_show(struct cli *c);
 int cmd_command_cancel(struct cli *c);
 int cmd_quarantine_list(struct cli *c);
 int cmd_quarantine_show(struct cli *c);
+int cmd_report_add(struct cli *c);
+int cmd_report_list(struct cli *c);
+int cmd_report_run(struct cli *c);
+int cmd_report_show(struct cli *c);
+int cmd_report_download(struct cli *c);

@@ -276,7 +276,7 @@ void server_open_database(struct server *v)
     v->deliver = open_deliver(v);
     v->reports = reports_new(&(struct reports_options){
         &v->loop, s->database_url, s->database_role, (int)s->database_connect_s,
-        s->report_content_max});
+        s->report_content_max, s->report_kept_max});
     v->watch =
         store_watch_new(&v->loop, s->database_url, s->database_role,
                         (int)s->database_connect_s, server_on_changed, v);

@@ -184,6 +184,10 @@ const struct conf_option settings_options[] = {
     {"report.content_max", CONF_SIZE, FIELD(report_content_max), "bytes", "2G",
      1 * MIB, 64 * GIB, NULL,
      "Most that one run of a report may hold; above it the run fails."},
+    {"report.kept_max", CONF_SIZE, FIELD(report_kept_max), "bytes", "20G",
+     1 * MIB, 4096 * GIB, NULL,
+     "Most that the runs of one tenant hold while they are kept; above it no"
+     " run begins."},
     {"webhook.timeout", CONF_INT, FIELD(webhook_timeout_s), "s", "10", 1, 60,
      NULL, "Most time for one delivery to a webhook."},
     {"webhook.attempts", CONF_INT, FIELD(webhook_attempts), NULL, "30", 1, 200,

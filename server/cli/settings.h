@@ -34,7 +34,7 @@ struct settings {
     char *codecs_dir, *codecs_host;
     int64_t codecs_hosts, codecs_wall_ms;
     char *keys_master_file;
-    int64_t report_content_max;
+    int64_t report_content_max, report_kept_max;
     bool webhook_private;
     char *webhook_ca;
     int64_t webhook_timeout_s, webhook_attempts, webhook_pause_s,

@@ -35,7 +35,7 @@ struct reports {
     char run[24], lease[40];
     int steps; /* of this turn */
     bool taken, more;
-    char most[24];
+    char most[24], kept[24];
 };
 
 static void look(void *arg);
@@ -163,7 +163,9 @@ static void take(struct reports *r)
     const struct pg_call call = {.tenant_id = PG_NO_TENANT,
                                  .write = true,
                                  .sql = "SELECT * FROM report_take(" LEASE_S
-                                        ", " ATTEMPTS ")",
+                                        ", " ATTEMPTS ", $1::bigint)",
+                                 .n = 1,
+                                 .values = {r->kept},
                                  .row = took_row,
                                  .done = took,
                                  .arg = r};
@@ -297,6 +299,7 @@ struct reports *reports_new(const struct reports_options *o)
 
     *r = (struct reports){.o = *o};
     snprintf(r->most, sizeof r->most, "%" PRId64, o->content_most);
+    snprintf(r->kept, sizeof r->kept, "%" PRId64, o->kept_most);
     pg_pool_new(o->loop, &po, &r->pool);
     r->look = ticker_new(o->loop, look, r);
     r->expire = ticker_new(o->loop, expire, r);

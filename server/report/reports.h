@@ -15,6 +15,7 @@ struct reports_options {
     const char *database_url, *database_role;
     int connect_s;
     int64_t content_most; /* bytes of one run */
+    int64_t kept_most;    /* of all that are kept of a tenant */
 };
 
 struct reports_stats {

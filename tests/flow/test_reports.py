@@ -330,6 +330,8 @@ def test_a_run_cut_by_kill_9_is_made_to_its_end(site, demo, billing):
 
 
 def test_a_run_that_fails_leaves_its_readings_to_the_next(site, demo, billing):
+    site.sql("INSERT INTO feed_listener VALUES (%s, 'infinity') RETURNING 1",
+             (demo.id,))
     report = billing.report()
     fill(site, demo, 1, 600)
     site.sql("ALTER TABLE report_content ADD CONSTRAINT sabotage CHECK "
@@ -346,6 +348,9 @@ def test_a_run_that_fails_leaves_its_readings_to_the_next(site, demo, billing):
     site.sql("ALTER TABLE report_content DROP CONSTRAINT sabotage")
     fill(site, demo, 601, 700)
     assert billing.run(report)["rows"] == 700
+    assert site.sql("SELECT about ->> 'state', about ->> 'rows' FROM feed "
+                    "WHERE kind = 'report' ORDER BY feed_id") == [
+        ("failed", "0"), ("done", "700")]
 
 
 # ---- what is in them ----
@@ -486,12 +491,17 @@ def test_a_run_has_a_limit_and_says_so(site, demo, billing):
     site.headend.stop()
     site.headend.configure(report__content_max="1M")
     site.start()
-    report = billing.report()
+    report, small = billing.report(), billing.report("missing", "missing")
     fill(site, demo, 1, 20000)
     told = billing.ended(billing.ask(report))
     assert told["state"] == "failed" and "report.content_max" in told["error"]
     assert site.sql("SELECT count(*) FROM report_content") == [(0,)]
     assert site.headend.metric("headend_report_runs_total") == 1
+    run = billing.run(small)["run_id"]
+    site.sql("UPDATE report_run SET bytes = 30 * 2::bigint ^ 30 WHERE run_id "
+             "= %s RETURNING 1", (run,))
+    told = billing.ended(billing.ask(small))
+    assert told["state"] == "failed" and "report.kept_max" in told["error"]
 
 
 @pytest.mark.parametrize("body, field", [
@@ -551,3 +561,34 @@ def test_a_database_restored_elsewhere_is_told_of(site, billing):
     assert told["state"] == "failed" and "restored" in told["error"]
     tell(site, "24000001", [["2024-01-11T12:00:00+03:00", "100.5"]])
     assert billing.run(report)["rows"] == 1
+
+
+def test_the_command_line_makes_runs_and_downloads(site, demo, billing,
+                                                   tmp_path):
+    cli = site.headend.cli
+    made = site.headend.cli_json(
+        "report", "add", "--tenant", "demo", "--name", "cli", "--holds",
+        "readings", "--registers", f"{GAS},7-0:0.0.0", "--separator", "tab",
+        "--schedule", "0 6 * * *")
+    tell(site, "24000001", [["2024-01-11T12:00:00+03:00", "100.5"]])
+    report = str(made["report_id"])
+    run = site.headend.cli_json("report", "run", report)["run_id"]
+    assert billing.ended(run)["made_by"] != "schedule"
+    text = cli("report", "download", run)
+    [row] = csv.DictReader(io.StringIO(text), delimiter="\t")
+    assert float(row["value"]) == 100.5
+    file = tmp_path / "out.csv"
+    assert cli("report", "download", run, "--out", str(file)) == ""
+    assert file.read_text() == text
+    assert f" {run} " in " " + cli("report", "show", report)
+    [listed] = site.headend.cli_json("report", "list")["reports"]
+    assert (listed["name"], listed["last_run"]) == ("cli", "done")
+    for wrong, said in (
+            (("add", "--tenant", "demo", "--name", "x", "--holds", "readings",
+              "--schedule", "0 25 * * *"), "character 3"),
+            (("add", "--tenant", "demo", "--name", "x", "--holds", "all"),
+             "readings, events"),
+            (("run", "999"), "no such report"),
+            (("download", "999"), "no run 999")):
+        done = site.headend.run("report", *wrong)
+        assert done.returncode == 1 and said in done.stderr, done.stderr
