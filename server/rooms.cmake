@@ -37,7 +37,7 @@ room(server/store
   USES base loop schema NEEDS PkgConfig::pq)
 include(migrations/embed.cmake)
 room(ingest
-  SOURCES segment.c reader.c journal_dir.c journal.c ledger.c admit.c quota.c directory.c
+  SOURCES segment.c reader.c journal_dir.c journal_room.c journal.c ledger.c admit.c quota.c directory.c
           uplink.c chirpstack.c tts.c link.c slot.c mqtt.c
           downlink.c receipt.c replies.c heo_session.c socket.c
           conn.c conns.c tcp.c ingest.c
