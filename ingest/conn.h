@@ -4,9 +4,9 @@
  */
 #pragma once
 
-#include "server/tls/greeting.h"
 #include "ingest/heo_session.h"
 #include "ingest/ingest.h"
+#include "server/tls/greeting.h"
 
 struct conns; /* opaque */
 

@@ -2,8 +2,8 @@
  * The header of a load balancer. Claims: no crash; a header never grows when
  * bytes follow it, and no part of it is a whole one; the peer is text.
  */
-#include "server/tls/proxy.h"
 #include "server/base/err.h"
+#include "server/tls/proxy.h"
 
 #include <assert.h>
 #include <stdint.h>

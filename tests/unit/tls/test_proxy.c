@@ -1,6 +1,6 @@
 /* The PROXY protocol's header, as proxy-protocol.txt 2.2 draws it. */
-#include "server/tls/proxy.h"
 #include "server/base/err.h"
+#include "server/tls/proxy.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
