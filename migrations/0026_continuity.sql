@@ -56,21 +56,30 @@ BEGIN
 END $$;
 
 -- Frames that do not go on, against the frames of their meters: true if some
--- were there before.
+-- were there before. The bounds of all of them leave a few days' partitions to
+-- plan for.
 CREATE FUNCTION store_known(p_window interval, p_unproven bigint[]) RETURNS boolean
 LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    first timestamptz;
+    last timestamptz;
 BEGIN
+    SELECT min(least(s.received_at, s.frame_time)) - p_window - interval '1 hour',
+        greatest(max(s.received_at), now()) + interval '1 day'
+    INTO first, last
+    FROM unnest(p_unproven) AS u (meter)
+    JOIN stage_frame s ON s.tenant_id::bigint << 32 | s.meter_id = u.meter;
     UPDATE stage_frame f SET fate = 2, duplicate_of = k.first, record = NULL
-    FROM (SELECT s.frame_id, min(o.frame_id) AS first
+    FROM (SELECT s.frame_id, (SELECT min(o.frame_id) FROM frame o
+              WHERE o.tenant_id = s.tenant_id AND o.meter_id = s.meter_id
+                AND o.received_at BETWEEN first AND last
+                AND o.received_at > least(s.received_at, s.frame_time) - p_window
+                    - interval '1 hour'
+                AND o.frame_time BETWEEN s.frame_time - p_window AND s.frame_time + p_window
+                AND o.key = s.key AND o.frame_id <> s.frame_id AND o.fate <> 2) AS first
           FROM unnest(p_unproven) AS u (meter)
-          JOIN stage_frame s ON s.tenant_id::bigint << 32 | s.meter_id = u.meter
-          JOIN frame o ON o.tenant_id = s.tenant_id AND o.meter_id = s.meter_id
-              AND o.received_at BETWEEN least(s.received_at, s.frame_time) - p_window
-                  - interval '1 hour' AND greatest(s.received_at, now()) + interval '1 day'
-              AND o.frame_time BETWEEN s.frame_time - p_window AND s.frame_time + p_window
-              AND o.key = s.key AND o.frame_id <> s.frame_id AND o.fate <> 2
-          GROUP BY s.frame_id) k
-    WHERE f.frame_id = k.frame_id;
+          JOIN stage_frame s ON s.tenant_id::bigint << 32 | s.meter_id = u.meter) k
+    WHERE f.frame_id = k.frame_id AND k.first IS NOT NULL;
     RETURN FOUND;
 END $$;
 

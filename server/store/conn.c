@@ -30,7 +30,8 @@ static void open_start(void *arg);
 static int setup_session(struct pg_conn *c, PGconn *pq)
 {
     static const char settings[] =
-        "SET timezone = 'UTC'; SET client_connection_check_interval = '5s';"
+        "SET timezone = 'UTC'; SET jit = off;"
+        "SET client_connection_check_interval = '5s';"
         "SET idle_in_transaction_session_timeout = '60s'";
     const char *steps[3] = {settings, NULL, c->setup};
     char set_role[160] = "";
