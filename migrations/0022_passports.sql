@@ -422,24 +422,38 @@ RETURNS json LANGUAGE sql VOLATILE AS $$
 DROP FUNCTION meter_quota_check(int);
 
 -- passive ones are shown only when asked for: by state, or with p_passive.
+-- p_sort: a column, with '-' before it downwards; p_after is the last meter seen.
 DROP FUNCTION meter_search(int, text, text, text, text, text, int, bigint, int);
 CREATE FUNCTION meter_search(p_tenant int, p_serial text, p_text text, p_model text,
-    p_state text, p_medium text, p_group int, p_passive boolean, p_after bigint, p_limit int)
-RETURNS TABLE (item json, key bigint, key_text text) LANGUAGE sql STABLE AS $$
-    SELECT meter_json(m), m.meter_id::bigint, '' FROM meter m
-    WHERE m.tenant_id = p_tenant AND m.meter_id > coalesce(p_after, 0)
-      AND (p_serial IS NULL OR m.serial = p_serial)
-      AND (p_text IS NULL OR position(lower(p_text) IN lower(m.serial || ' ' || m.name || ' '
-          || coalesce(m.dev_eui, ''))) > 0)
-      AND (p_state IS NULL OR m.state = p_state)
-      AND (m.state <> 'passive' OR p_passive OR p_state = 'passive')
-      AND (p_model IS NULL AND p_medium IS NULL OR m.model_id IN (
-          SELECT d.model_id FROM meter_model d WHERE d.tenant_id = p_tenant
-          AND (p_model IS NULL OR d.name = p_model)
-          AND (p_medium IS NULL OR d.medium = p_medium)))
-      AND (p_group IS NULL OR m.meter_id IN (SELECT g.meter_id FROM meter_group_member g
-          WHERE g.tenant_id = p_tenant AND g.group_id = p_group))
-    ORDER BY m.meter_id LIMIT p_limit $$;
+    p_state text, p_medium text, p_group int, p_passive boolean, p_sort text, p_after bigint,
+    p_limit int)
+RETURNS TABLE (item json, key bigint, key_text text) LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    named text := ltrim(coalesce(p_sort, 'meter_id'), '-');
+    way text := CASE WHEN p_sort LIKE '-%' THEN '<' ELSE '>' END;
+BEGIN
+    RETURN QUERY EXECUTE format($q$
+    SELECT meter_json(x.m), x.meter_id::bigint, '' FROM (
+        SELECT m, m.meter_id, m.%1$I AS place FROM meter m
+        WHERE m.tenant_id = $1 AND ($9::bigint IS NULL OR %3$s)
+          AND ($2::text IS NULL OR m.serial = $2)
+          AND ($3::text IS NULL OR position(lower($3) IN lower(m.serial || ' ' || m.name || ' '
+              || coalesce(m.dev_eui, ''))) > 0)
+          AND ($4::text IS NULL OR m.state = $4)
+          AND (m.state <> 'passive' OR $5::boolean OR $4 = 'passive')
+          AND ($6::text IS NULL AND $7::text IS NULL OR m.model_id IN (
+              SELECT d.model_id FROM meter_model d WHERE d.tenant_id = $1
+              AND ($6 IS NULL OR d.name = $6) AND ($7 IS NULL OR d.medium = $7)))
+          AND ($8::int IS NULL OR m.meter_id IN (SELECT g.meter_id FROM meter_group_member g
+              WHERE g.tenant_id = $1 AND g.group_id = $8))
+        ORDER BY m.%1$I %2$s, m.meter_id %2$s LIMIT $10) x
+    ORDER BY x.place %2$s, x.meter_id %2$s $q$, named, CASE way WHEN '<' THEN 'DESC' ELSE 'ASC' END,
+        CASE WHEN named = 'meter_id' THEN 'm.meter_id ' || way || ' $9' ELSE format('(m.%1$I,
+            m.meter_id) %2$s (SELECT a.%1$I, a.meter_id FROM meter a
+            WHERE a.tenant_id = $1 AND a.meter_id = $9)', named, way) END)
+    USING p_tenant, p_serial, p_text, p_state, p_passive, p_model, p_medium, p_group, p_after,
+        p_limit;
+END $$;
 
 -- ---- does a meter keep what its passport says? ----
 

@@ -77,6 +77,10 @@ static const struct field search_fields[] = {
     {"group_id", IN_QUERY, FIELD_INT, .min = 1, .max = INT32_MAX,
      .help = "Only this group's."},
     {"passive", IN_QUERY, FIELD_BOOL, .help = "Passive ones too (false)."},
+    {"sort", IN_QUERY, FIELD_TEXT,
+     .one_of = "meter_id|-meter_id|serial|-serial|name|-name|created_at"
+               "|-created_at",
+     .help = "In which order; with '-' downwards (meter_id)."},
     {0}};
 static const struct field id_fields[] = {ID, {0}};
 static const struct field add_fields[] = {
@@ -130,11 +134,11 @@ static const struct field sums_fields[] = {
 
 const struct endpoint meter_endpoints[] = {
     {"GET", "/api/v1/meters", RIGHT_VIEW, 0, "meters_list",
-     "Meters, by meter_id; their CSV can be imported again.", search_fields,
+     "Meters; their CSV can be imported again.", search_fields,
      .list = "meters",
      .sql = "SELECT * FROM meter_search($1::int, $2, $3, $4, $5, $6, $7::int,"
-            " $8::boolean, $9::bigint, $11::int)"
-            " WHERE $10::text IS NULL OR true",
+            " $8::boolean, $9, $10::bigint, $12::int)"
+            " WHERE $11::text IS NULL OR true",
      .csv = "serial,model,dev_eui,timezone,name,note,verification_due,state,"
             "mbus.secondary_address,mbus.baud_rate,mbus.addressing_mode,"
             "mbus.primary_address,mbus.enhanced_address",

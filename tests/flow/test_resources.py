@@ -52,6 +52,30 @@ def test_a_meter_is_registered_found_changed_and_seen_by_the_door(site, admin):
                       )[0] == 422
 
 
+def test_meters_are_sorted_and_paged_in_every_order(site, admin):
+    names = ["b", "a", "", "a", "c", "b", "ä", "a"]
+    for i, name in enumerate(names):
+        added(admin, "/api/v1/meters", {"serial": str(900 - i),
+                                        "model": "heo-g4", "name": name})
+    whole = admin.call("GET", "/api/v1/meters")[1]["meters"]
+    ids = [m["meter_id"] for m in whole]
+    assert ids == sorted(ids)
+    by_serial = admin.call("GET", "/api/v1/meters?sort=serial")[1]["meters"]
+    assert by_serial == whole[::-1]
+    for by in ("meter_id", "serial", "name", "created_at"):
+        orders = []
+        for sort in (by, "-" + by):
+            seen, after = [], ""
+            while after is not None:
+                page = admin.call("GET", f"/api/v1/meters?limit=3&sort={sort}"
+                                  + (f"&after={after}" if after else ""))[1]
+                seen += [m["meter_id"] for m in page["meters"]]
+                after = page["next"]
+            orders.append(seen)
+        assert sorted(orders[0]) == ids and orders[1] == orders[0][::-1], by
+    assert admin.call("GET", "/api/v1/meters?sort=note")[0] == 400
+
+
 def test_the_second_of_two_who_edit_one_thing_is_told(site, admin):
     meter = added(admin, "/api/v1/meters", {"serial": SERIAL,
                                             "model": "heo-g4"})
