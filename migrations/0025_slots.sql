@@ -124,13 +124,16 @@ CREATE FUNCTION clock_read(p_tenants int[], p_meters int[]) RETURNS TABLE
      open_state text, open_by_us bigint, samples jsonb, slot_way text, slot_at_s int,
      window_min int, slot_told int, slot_told_us bigint, slot_kept_us bigint,
      set_way text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    SELECT m.tenant_id, m.meter_id, coalesce(c.version, 0), coalesce(c.model, ''),
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+BEGIN -- plpgsql keeps the plan, which costs more than a meter
+    RETURN QUERY SELECT m.tenant_id, m.meter_id, coalesce(c.version, 0), coalesce(c.model, ''),
         coalesce(m.timezone, t.timezone), coalesce(c.owner, p.owner, 'server'),
         coalesce(p.accepted_s, 60), coalesce(p.step_s, 900), coalesce(p.approve_s, 1800),
         coalesce(p.per_day, 4), coalesce(p.guard_s, 30), coalesce(p.day_guard_s, 120),
         coalesce(p.patience_s, 172800), coalesce(p.interval_s, 0), coalesce(p.slew_ppm, 0),
-        p.period, coalesce(c.package, 0), c.period, c.token, time_us(c.answered_at),
+        p.period::int, coalesce(c.package, 0)::int, c.period::int, c.token::int,
+        time_us(c.answered_at),
         time_us(c.resync_at), time_us(c.waiting_since),
         (SELECT count(*) FROM clock_correction k WHERE k.tenant_id = m.tenant_id
             AND k.meter_id = m.meter_id AND k.created_at > now() - interval '2 days'
@@ -153,11 +156,24 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     LEFT JOIN meter_clock c ON c.tenant_id = m.tenant_id AND c.meter_id = m.meter_id
     LEFT JOIN contact_slot x ON x.tenant_id = m.tenant_id AND x.meter_id = m.meter_id
         AND x.period_min IS NULL
-    LEFT JOIN LATERAL policy_of(m.tenant_id, m.model_id) p ON true
+    LEFT JOIN LATERAL (SELECT q.* FROM clock_policy q
+        WHERE q.tenant_id = m.tenant_id AND q.model_id IN (0, m.model_id)
+        ORDER BY q.model_id DESC LIMIT 1) p ON true
     LEFT JOIN LATERAL (SELECT k.* FROM clock_correction k
         WHERE k.tenant_id = m.tenant_id AND k.meter_id = m.meter_id
           AND k.state IN ('approval', 'approved', 'sent')
-        ORDER BY k.correction_id DESC LIMIT 1) o ON true $$;
+        ORDER BY k.correction_id DESC LIMIT 1) o ON true;
+END $$;
+
+-- As in 0010_clock; policy_of() would be called for each meter.
+CREATE OR REPLACE FUNCTION clock_models() RETURNS TABLE
+    (tenant_id int, meter_id int, model bytea, accepted_s int, interval_s int)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT c.tenant_id, c.meter_id, c.model, coalesce(p.accepted_s, a.accepted_s, 60),
+        coalesce(p.interval_s, a.interval_s, 0)
+    FROM meter_clock c JOIN meter m USING (tenant_id, meter_id)
+    LEFT JOIN clock_policy p ON p.tenant_id = m.tenant_id AND p.model_id = m.model_id
+    LEFT JOIN clock_policy a ON a.tenant_id = m.tenant_id AND a.model_id = 0 $$;
 
 -- Keeps what was found and decided, meter by meter; nothing where somebody else
 -- was faster (version). Says for which meters it was kept, and the number of the
@@ -371,6 +387,7 @@ CREATE OR REPLACE FUNCTION clocks_json(p_tenant int) RETURNS json LANGUAGE sql S
             FROM (SELECT c.meter_id, m.serial, clock_state_now(c) AS state, c.offset_us, c.reason
                   FROM meter_clock c JOIN meter m USING (tenant_id, meter_id)
                   WHERE c.tenant_id = p_tenant AND c.offset_us IS NOT NULL
+                    AND m.state <> 'removed'
                   ORDER BY abs(c.offset_us) DESC LIMIT 20) w),
         'corrections', (SELECT coalesce(json_agg(json_build_object('day', d.day, 'sent', d.sent,
                 'verified', d.verified, 'failed', d.failed) ORDER BY d.day DESC), '[]')
