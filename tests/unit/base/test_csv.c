@@ -79,17 +79,19 @@ static void what_is_wrong_with_the_header_is_said(void **state)
         const char *text, *want;
     } cases[] = {
         {"", "ERR_FORMAT: there is no header line"},
-        {"serial,dev_eu\n", "ERR_FORMAT: column \"dev_eu\" is not known; known: "
-                            "serial, model, dev_eui, note, parameters."},
+        {"serial,dev_eu\n",
+         "ERR_FORMAT: column \"dev_eu\" is not known; known: "
+         "serial, model, dev_eui, note, parameters."},
         {"serial,Serial\n", "ERR_FORMAT: column \"Serial\" is there twice"},
-        {"serial,parameters.\n",
-         "ERR_FORMAT: column \"parameters.\" is not known; known: serial, model, "
-         "dev_eui, note, parameters."},
+        {"serial,parameters.\n", "ERR_FORMAT: column \"parameters.\" is not "
+                                 "known; known: serial, model, "
+                                 "dev_eui, note, parameters."},
         {"serial,parameters.a,parameters.a\n",
          "ERR_FORMAT: column \"parameters.a\" is there twice"},
         {"serial\n1\n2\n3\n", "ERR_FULL: more than 2 rows"},
-        {"\xff\n", "ERR_FORMAT: the header is not UTF-8, a quote in it does not "
-                   "end, or it has more than 32 columns"},
+        {"\xff\n",
+         "ERR_FORMAT: the header is not UTF-8, a quote in it does not "
+         "end, or it has more than 32 columns"},
     };
 
     (void)state;
