@@ -165,6 +165,20 @@ def test_end_of_the_answers_is_said_and_the_line_closed(site, secure):
     assert line.f.read()  # ends without an error: close_notify came
 
 
+def test_server_ends_at_once_with_lines_open(site, secure):
+    line = Line(site)
+    line.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert line.reply()[0] == 200
+    with socket.create_connection(
+            ("127.0.0.1", site.headend.http_port), 10) as half:
+        half.sendall(b"\x16\x03\x01\x02\x00\x01")
+        began = time.monotonic()
+        site.headend.stop()
+        assert time.monotonic() - began < 8
+        assert half.recv(1) == b""
+    assert line.f.read() == b""  # close_notify
+
+
 # ---- clients that do not finish ----
 
 def cpu_seconds(pid):
