@@ -544,6 +544,10 @@ BEGIN
             PERFORM command_event(c.tenant_id, c.command_id, NULL, CASE
                 WHEN said IN ('radiated', 'done') AND c.state = 'sent' THEN 'radiated'
                 ELSE 'note' END, n ->> 'actor', n ->> 'detail');
+            -- A person's word is not used up by what did not leave.
+            UPDATE clock_correction k SET state = 'approved', sent_at = NULL
+                WHERE k.tenant_id = c.tenant_id AND k.correction_id = c.correction_id
+                  AND said = 'unsent' AND k.state = 'sent' AND k.decided_by <> 'time service';
         ELSE
             PERFORM command_event((n ->> 'tenant')::int, (n ->> 'id')::bigint,
                 (n ->> 'attempt')::int, said, n ->> 'actor', n ->> 'detail');

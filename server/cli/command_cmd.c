@@ -103,19 +103,21 @@ static int print_one(PGconn *pq, PGresult *r, bool json)
     return 0;
 }
 
-/* Runs `sql` in the tenant named; $1 is its id. */
+/* Runs `sql` in the tenant named; $1 is its id, `more` what follows. */
 static int run(struct cli *c, const struct cli_arg *args, const char *sql,
-               int n, const char **values)
+               int n, const char *const *more)
 {
     PGconn *pq = db_open(c, DB_SERVER);
     char tenant[16];
+    const char *values[5] = {tenant};
     int status = 1;
 
     if (!pq)
         return 1;
     int32_t id = db_tenant_named(pq, cli_get(c, args, "tenant"));
     snprintf(tenant, sizeof tenant, "%d", id);
-    values[0] = tenant;
+    for (int i = 1; i < n; i++)
+        values[i] = more[i - 1];
     if (id >= 0) {
         PGresult *r = db_query(pq, sql, n, values);
         status = print_one(pq, r, cli_get(c, args, "json") != NULL);
@@ -131,7 +133,7 @@ int cmd_command_send(struct cli *c)
 
     put_body(&body, c);
     kinds_put(&names, &rows); /* as a server of this program would have */
-    const char *values[] = {NULL, (char *)body.p, c->free[0], (char *)names.p,
+    const char *values[] = {(char *)body.p, c->free[0], (char *)names.p,
                             (char *)rows.p};
     int status =
         run(c, command_send_args,
@@ -146,7 +148,7 @@ int cmd_command_send(struct cli *c)
 
 int cmd_command_show(struct cli *c)
 {
-    const char *values[] = {NULL, c->free[0]};
+    const char *values[] = {c->free[0]};
 
     return run(c, command_one_args,
                "SELECT command_whole_json(c) FROM command c WHERE c.tenant_id ="
@@ -156,7 +158,7 @@ int cmd_command_show(struct cli *c)
 
 int cmd_command_cancel(struct cli *c)
 {
-    const char *values[] = {NULL, c->free[0]};
+    const char *values[] = {c->free[0]};
 
     return run(c, command_one_args,
                "SELECT command_cancel($1::int, $2::bigint)", 2, values);

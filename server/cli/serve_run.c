@@ -204,6 +204,15 @@ bool server_ours_unsure(void *arg)
     return own_unsure(v->own);
 }
 
+/* What the time service kept as sent, and how that went. */
+static int sent(struct server *v, int32_t tenant,
+                const struct downlink_ref *correction, int err)
+{
+    if (err < 0 && correction->id)
+        queue_unsent(v->commands, tenant, correction, err);
+    return err;
+}
+
 /* ChirpStack wants a UUID, and one only once; without a correction there is
  * nothing that a receipt of it could tell of. */
 int server_send_downlink(void *arg, const struct clock_contact *c,
@@ -214,26 +223,28 @@ int server_send_downlink(void *arg, const struct clock_contact *c,
                                      (uint32_t)(c->heard_us / 1000)};
     char id[DOWNLINK_ID];
 
-    return ingest_downlink(
-        v->ingest,
-        &(struct downlink){
-            .source = c->source,
-            .integration_id = c->integration_id,
-            .topic = c->topic,
-            .dev_eui = c->dev_eui,
-            .port = a->port,
-            .payload = {(const char *)a->bytes, (size_t)a->n},
-            .id = correction_id ? downlink_id(c->tenant_id, &ref, id) : NULL});
+    struct downlink d = {
+        .source = c->source,
+        .integration_id = c->integration_id,
+        .topic = c->topic,
+        .dev_eui = c->dev_eui,
+        .port = a->port,
+        .payload = {(const char *)a->bytes, (size_t)a->n},
+        .id = correction_id ? downlink_id(c->tenant_id, &ref, id) : NULL};
+
+    return sent(v, c->tenant_id, &ref, ingest_downlink(v->ingest, &d));
 }
 
 int server_send_clock(void *arg, int32_t tenant, int32_t meter,
                       int64_t correction_id, int64_t shift_us)
 {
     struct server *v = arg;
+    const struct downlink_ref ref = {.correction = true, .id = correction_id};
     char id[32];
 
     snprintf(id, sizeof id, "clock-%lld", (long long)correction_id);
-    return ingest_set_clock(v->ingest, tenant, meter, id, shift_us);
+    return sent(v, tenant, &ref,
+                ingest_set_clock(v->ingest, tenant, meter, id, shift_us));
 }
 
 int server_send_slot(void *arg, int32_t tenant, int32_t meter, int32_t at_s,

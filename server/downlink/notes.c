@@ -10,7 +10,7 @@
 enum { GATHER_MS = 5, RETRY_MS = 1000, MOST = 10000, AT_ONCE = 500 };
 
 struct kept {
-    struct kept *prev, *next;
+    struct kept *next;
     struct note note;
     char detail[256];
 };
@@ -18,9 +18,9 @@ struct kept {
 struct notes {
     struct pg_pool *pool;
     struct ticker *soon;
-    struct kept *waiting, *writing;
-    uint32_t n;
-    bool busy, stopped;
+    struct kept *list;   /* in their order; the first are being written */
+    uint32_t n, writing; /* in all, and of those */
+    bool stopped;
 };
 
 static void release(struct kept *k)
@@ -32,12 +32,22 @@ static void release(struct kept *k)
         done(k->note.done_arg, 0);
 }
 
-static void forget(struct notes *n, struct kept **list, struct kept *k)
+static void forget_first(struct notes *n)
 {
-    DL_DELETE(*list, k);
+    struct kept *k = n->list;
+
+    LL_DELETE(n->list, k);
     release(k);
     free(k);
     n->n--;
+    n->writing -= n->writing > 0;
+}
+
+/* Nobody waits for a database that is away. */
+static void release_all(struct notes *n)
+{
+    for (struct kept *k = n->list; k; k = k->next)
+        release(k);
 }
 
 static void written(void *arg, const struct pg_outcome *o)
@@ -45,22 +55,15 @@ static void written(void *arg, const struct pg_outcome *o)
     static struct log_limit told;
     struct notes *n = arg;
 
-    n->busy = false;
     if (o->err == ERR_DATABASE && log_allowed(&told))
         log_error("steps of commands not kept", "error=%s", o->error);
-    for (struct kept *k = n->writing, *next; k; k = next) {
-        next = k->next;
-        if (o->err == 0 || o->err == ERR_DATABASE)
-            forget(n, &n->writing, k);
-        else
-            release(k); /* nobody waits for a database that is away */
-    }
-    if (n->writing) {
-        DL_CONCAT(n->writing, n->waiting);
-        n->waiting = n->writing;
-        n->writing = NULL;
-    }
-    if (n->waiting && !(n->stopped && o->err))
+    if (o->err == 0 || o->err == ERR_DATABASE)
+        while (n->writing)
+            forget_first(n);
+    else
+        release_all(n);
+    n->writing = 0;
+    if (n->list && !(n->stopped && o->err))
         ticker_start(n->soon, o->err ? RETRY_MS : 0, 0);
 }
 
@@ -84,22 +87,17 @@ static void flush(void *arg)
 {
     struct notes *n = arg;
     struct buf rows = {0};
-    int many = 0;
 
-    for (struct kept *k = n->waiting; k && n->stopped; k = k->next)
-        release(k);
-    if (n->busy || !n->waiting)
+    if (n->stopped)
+        release_all(n);
+    if (n->writing || !n->list)
         return;
     buf_z(&rows, "[");
-    for (struct kept *k = n->waiting, *next; k && many < AT_ONCE; k = next) {
-        next = k->next;
-        DL_DELETE(n->waiting, k);
-        DL_APPEND(n->writing, k);
+    for (struct kept *k = n->list; k && n->writing < AT_ONCE; k = k->next) {
         put(&rows, k);
-        many++;
+        n->writing++;
     }
     buf_put(&rows, "]", 2);
-    n->busy = true;
     int r = pg_call(n->pool,
                     &(struct pg_call){.tenant_id = PG_NO_TENANT,
                                       .write = true,
@@ -128,18 +126,16 @@ void notes_add(struct notes *n, const struct note *note)
 
     k->note = *note;
     snprintf(k->detail, sizeof k->detail, "%s", note->detail);
-    DL_APPEND(n->waiting, k);
+    LL_APPEND(n->list, k);
     if (++n->n > MOST)
-        forget(n, &n->waiting, n->waiting);
-    if (!n->busy || n->stopped)
+        forget_first(n);
+    if (!n->writing || n->stopped)
         ticker_start(n->soon, GATHER_MS, 0);
 }
 
 void notes_stop(struct notes *n)
 {
     n->stopped = true;
-    for (struct kept *k = n->writing; k; k = k->next)
-        release(k);
     ticker_start(n->soon, 0, 0);
 }
 
@@ -147,10 +143,8 @@ void notes_free(struct notes *n)
 {
     if (!n)
         return;
-    while (n->waiting)
-        forget(n, &n->waiting, n->waiting);
-    while (n->writing)
-        forget(n, &n->writing, n->writing);
+    while (n->list)
+        forget_first(n);
     ticker_free(n->soon);
     free(n);
 }

@@ -382,6 +382,19 @@ void queue_receipt(void *arg, int32_t tenant, const struct receipt *r,
                                        .done_arg = done_arg});
 }
 
+void queue_unsent(struct command_queue *q, int32_t tenant,
+                  const struct downlink_ref *correction, int err)
+{
+    char detail[120];
+
+    snprintf(detail, sizeof detail, "it did not leave: %s", err_text(err));
+    notes_add(q->notes, &(struct note){.tenant_id = tenant,
+                                       .ref = *correction,
+                                       .event = "unsent",
+                                       .actor = q->actor,
+                                       .detail = detail});
+}
+
 void queue_heard(struct command_queue *q, const struct clock_contact *c,
                  bool joined)
 {

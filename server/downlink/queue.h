@@ -24,6 +24,9 @@ void queue_free(struct command_queue *q); /* nothing under way; NULL is fine */
 bool queue_window(void *arg, int32_t tenant, int32_t meter);
 void queue_receipt(void *arg, int32_t tenant, const struct receipt *r,
                    journal_done_fn *done, void *done_arg);
+/* A correction that the time service sent has not left. */
+void queue_unsent(struct command_queue *q, int32_t tenant,
+                  const struct downlink_ref *correction, int err);
 /* A stored uplink, or a join. */
 void queue_heard(struct command_queue *q, const struct clock_contact *c,
                  bool joined);

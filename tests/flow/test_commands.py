@@ -2,20 +2,20 @@
 
 import base64
 import json
-import os
 import queue
-import signal
+import subprocess
 import uuid
 from datetime import datetime, timedelta, timezone
 
 import paho.mqtt.client as mqtt
 import pytest
-from harness import Uplink, signed_in, wait_equal, wait_until
+from harness import BUILD, Uplink, signed_in, wait_equal, wait_until
 from harness.api import send
 from test_clock import call as dial_wrong, gas as clock_gas  # noqa: F401
 
 EUI, SERIAL = "94193a00000069fe", "24000123"
 ROOT = "/api/v1/commands"
+SIM = BUILD / "tests/sim/headend-sim"
 
 
 def now():
@@ -550,6 +550,55 @@ def test_killed_before_it_left_it_leaves_again(radio, broker, demo, lns):
     assert steps[0] == ("queued", "who sent it has gone; it may have left")
 
 
+# ---- the simulator's meters ----
+
+
+@pytest.fixture
+def fleet(site, demo):
+    """Gas meters that dial every two seconds; the last one is an hour off."""
+    from test_clock import no_guards
+    no_guards(demo)
+    site.headend.configure(tcp__bye_after="1")
+    csv = subprocess.run([SIM, "--fleet-csv", "--lorawan", "0", "--gas", "18"],
+                         capture_output=True, text=True, check=True).stdout
+    site.headend.cli("meter", "import", "-", "--tenant", "demo", stdin=csv)
+    site.start()
+    sim = subprocess.Popen(
+        [SIM, "--lorawan", "0", "--gas", "18", "--period", "2", "--no-faults",
+         "--tcp", f"127.0.0.1:{site.headend.tcp_port}"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    yield [m for m, in site.sql("SELECT meter_id FROM meter ORDER BY serial")]
+    sim.terminate()
+    assert sim.wait(15) is not None
+
+
+def test_simulated_meters_do_what_they_are_told(site, demo, fleet):
+    cli = site.headend.cli_json
+
+    def told(meter, *what):
+        return cli("command", "send", str(meter), *what, "--tenant",
+                   "demo")["command_id"]
+
+    def states_of(command):
+        shown = cli("command", "show", str(command), "--tenant", "demo")
+        return shown["state"]
+
+    # its clock waits for a person's word; then it is set, and a sample shows it
+    wait_until(lambda: site.sql("SELECT 1 FROM command WHERE state = 'waiting'"
+                                " AND meter_id = %s", (fleet[-1],)), 30)
+    clock = told(fleet[-1], "set_clock")
+    valve = told(fleet[0], "valve_close")
+    archive = told(fleet[1], "read_archive", "--from", in_(hours=-60), "--to",
+                   in_(hours=-40))
+    for command in valve, archive, clock:
+        wait_equal(lambda c=command: states_of(c), "done", 40)
+    wait_until(lambda: site.sql("SELECT 1 FROM event WHERE meter_id = %s AND "
+                                "code = 'valve.closed'", (fleet[0],)))
+    wait_until(lambda: site.sql(
+        "SELECT count(*) FROM capture WHERE meter_id = %s AND time < now() - "
+        "interval '39 hours'", (fleet[1],))[0][0] >= 20)
+
+
 # ---- clocks ----
 
 
@@ -591,6 +640,31 @@ def test_what_waits_for_a_person_is_a_command_that_waits(site, clock_gas):
     assert [s["state"] for s in gas.get(
         f"{ROOT}/{asked.json['command_id']}").json["steps"]] == [
             "waiting", "queued", "sent"]
+
+
+def test_a_correction_that_cannot_leave_is_seen_and_tried_again(site,
+                                                                clock_gas):
+    gas = clock_gas
+
+    def steps():
+        return site.sql("SELECT s.state, s.detail FROM command_step s JOIN "
+                        "command c USING (tenant_id, command_id) WHERE "
+                        "c.meter_id = %s ORDER BY s.step", (gas.gas,))
+
+    with dial_wrong(site, timedelta(hours=1)):
+        wait_until(lambda: [s for s, _ in steps()] == ["waiting"])
+    site.sql("UPDATE clock_correction SET state = 'approved', decided_by = "
+             "'anna' RETURNING 1")
+    hello = {"t": "hello", "v": 1, "sn": SERIAL, "clk": in_(hours=1)}
+    with site.gas_meter(SERIAL) as meter:  # gone before it can be told
+        meter.send(b"%s\n%s\n" % (json.dumps(hello).encode(), b'{"t":"bye"}'))
+        assert [meter.receive()["t"], meter.receive()["t"]] == ["ack", "bye"]
+        wait_equal(lambda: [s for s, _ in steps()],
+                   ["waiting", "queued", "sent", "sent", "queued"])
+    assert "did not leave" in steps()[3][1]
+    with dial_wrong(site, timedelta(hours=1)) as meter:
+        assert meter.receive()["op"] == "set_clock"
+    wait_until(lambda: steps()[-1][0] == "sent")
 
 
 def test_a_right_clock_is_not_set(site, clock_gas):

@@ -22,7 +22,7 @@ struct faults {
 struct counts {
     int64_t uplinks, joins, repeats, late, broken;
     int64_t calls, rows, rows_acked, gas_sent, gas_acked, gas_repeats,
-        gas_broken, naks, slots;
+        gas_broken, naks, slots, commands;
 };
 
 struct sim {

@@ -53,6 +53,7 @@ struct gas_meter {
     uint32_t serial;
     const char *model;
     bool leaflet_form; /* dd.mm.yyyy and decimal commas, no zone */
+    bool valve_closed; /* as it was told */
     struct meter_clock clock;
     int64_t work_0, std_0;       /* 1e-4 m3 on 2024-01-01 */
     int32_t work_rate, std_rate; /* 1e-4 m3 per hour */

@@ -3,6 +3,7 @@
  * wait for bye -> hang up -> pause until the next call.
  */
 #include "gas.h"
+#include "gas_command.h"
 #include "server/base/err.h"
 #include "server/base/json.h"
 #include "server/base/log.h"
@@ -15,7 +16,9 @@ enum {
     BACKFILL = 24,     /* hourly rows told in the first call */
     LINE_MAX_ = 4096,  /* of a server's line */
     MESSAGES = 2,      /* waiting in a meter: rows and an alarm */
+    ARCHIVE = 100,     /* most hours told at once */
 };
+#define HOUR_US (3600 * US_PER_S)
 
 enum phase {
     AWAY,    /* between calls */
@@ -167,8 +170,9 @@ static void say_hello(struct caller *c)
     gas_time(m, meter_now(c), &out);
     buf_printf(&out,
                ",\"bat\":%u,\"batv\":3.%02u,\"rssi\":-%u,"
-               "\"valve\":\"open\"}\n",
-               60 + m->serial % 40, 30 + m->serial % 30, 60 + m->serial % 40);
+               "\"valve\":\"%s\"}\n",
+               60 + m->serial % 40, 30 + m->serial % 30, 60 + m->serial % 40,
+               m->valve_closed ? "closed" : "open");
     say(c, &out);
 }
 
@@ -180,43 +184,34 @@ static struct message *message_new(struct caller *c)
     return m;
 }
 
-/* Hours before now in the first call, then one row per call. */
-static void note_rows(struct caller *c)
+/* `n` rows, the newest at `last`: one of now, or hours of the archive. */
+static void note_rows(struct caller *c, int64_t last, uint32_t n, bool hours)
 {
-    static const int64_t hour_us = 3600 * US_PER_S;
-    int64_t now = meter_now(c) / US_PER_S * US_PER_S;
     struct message *m = message_new(c);
 
-    m->rows = c->backfilled ? 1 : BACKFILL;
+    m->rows = n;
     buf_printf(&m->text,
                "{\"t\":\"data\",\"seq\":%lld,\"kind\":\"%s\",\"cols\":[\"ts\","
                "\"p_kpa\",\"t_c\",\"w\",\"v_work\",\"v_std\",\"sum_v_work\","
                "\"sum_v_std\"],\"unit\":\"m3\",\"rows\":[",
-               (long long)m->seq, c->backfilled ? "current" : "hour");
+               (long long)m->seq, hours ? "hour" : "current");
     for (uint32_t i = 0; i < m->rows; i++) {
         if (i > 0)
             buf_z(&m->text, ",");
-        gas_row(c->meter, c->backfilled ? now : (now / hour_us - i) * hour_us,
-                &m->text);
+        gas_row(c->meter, last - i * HOUR_US, &m->text);
     }
     buf_z(&m->text, "]}\n");
-    c->backfilled = true;
-    c->gas->options.sim->counts.rows += m->rows;
+    c->gas->options.sim->counts.rows += n;
 }
 
-static void note_alarm(struct caller *c)
+static void note_alarm(struct caller *c, const char *code)
 {
-    static const char *const codes[] = {
-        "battery_cover_open", "magnet",      "gas_leak",   "flow_reverse",
-        "valve_closed",       "battery_low", "signal_low",
-    };
     struct message *m = message_new(c);
 
     buf_printf(&m->text, "{\"t\":\"alarm\",\"seq\":%lld,\"items\":[{\"ts\":",
                (long long)m->seq);
     gas_time(c->meter, meter_now(c), &m->text);
-    buf_printf(&m->text, ",\"code\":\"%s\",\"state\":1}]}\n",
-               codes[rng_below(&c->gas->rng, 7)]);
+    buf_printf(&m->text, ",\"code\":\"%s\",\"state\":1}]}\n", code);
 }
 
 /* Half a message and a dropped line: what a weak modem does. */
@@ -281,24 +276,47 @@ static void on_ack(struct caller *c, int64_t seq)
     talk(c);
 }
 
-/* set_schedule of our own profile; what tells no slot is left alone. */
-static void take_schedule(struct caller *c, const struct json *command)
+/* The whole hours of that span that it keeps, newest first. */
+static void note_archive(struct caller *c, const struct obeyed *o)
+{
+    int64_t now = meter_now(c), to = o->to_us < now ? o->to_us : now;
+    int64_t last = to / HOUR_US, first = (o->from_us + HOUR_US - 1) / HOUR_US;
+
+    if (last - first >= ARCHIVE)
+        first = last - ARCHIVE + 1;
+    if (last >= first)
+        note_rows(c, last * HOUR_US, (uint32_t)(last - first + 1), true);
+}
+
+/* Says that it has done so; what there is to tell of it comes behind. */
+static void on_command(struct caller *c, const struct json *command)
 {
     struct str id = json_str(json_get(command, "id"));
     struct buf out = {0};
-    int64_t at_s, window_s;
+    struct obeyed o;
 
-    if (!json_int(json_get(command, "at_s"), &at_s) ||
-        !json_int(json_get(command, "window_s"), &window_s) || at_s < 0 ||
-        window_s <= at_s || window_s > 86400)
-        return;
-    c->at_s = at_s;
-    c->window_s = window_s;
-    c->gas->options.sim->counts.slots++;
-    buf_printf(&out,
-               "{\"t\":\"res\",\"id\":\"%.*s\",\"ok\":true,\"seq\":%lld}\n",
-               STR_ARGS(id), (long long)++c->seq);
+    gas_obey(c->meter, command, meter_now(c), &o);
+    c->gas->options.sim->counts.commands++;
+    buf_z(&out, "{\"t\":\"res\",\"id\":");
+    buf_json_str(&out, id);
+    buf_printf(&out, ",\"ok\":%s", o.err ? "false" : "true");
+    if (o.err)
+        buf_printf(&out, ",\"err\":\"%s\"", o.err);
+    buf_z(&out, "}\n");
     say(c, &out);
+    if (o.window_s) {
+        c->at_s = o.at_s;
+        c->window_s = o.window_s;
+        c->gas->options.sim->counts.slots++;
+    }
+    if (o.moved && c->n_waiting < MESSAGES)
+        note_alarm(c, c->meter->valve_closed ? "valve_closed" : "valve_open");
+    if (o.from_us != TIME_NONE && c->n_waiting < MESSAGES)
+        note_archive(c, &o);
+    if (c->phase == QUIET && c->n_waiting)
+        talk(c);
+    if (o.restarts) /* once the answer is on its way */
+        ticker_start(c->timer, 200, 0);
 }
 
 static void on_line(struct caller *c, struct str line)
@@ -321,9 +339,8 @@ static void on_line(struct caller *c, struct str line)
         on_ack(c, seq);
     else if (str_is(type, "ack") && c->phase == DIALLED)
         on_greeted(c);
-    else if (str_is(type, "cmd") &&
-             str_is(json_str(json_get(doc, "op")), "set_schedule"))
-        take_schedule(c, doc);
+    else if (str_is(type, "cmd"))
+        on_command(c, doc);
     else if (str_is(type, "bye"))
         hang_up(c);
     else if (str_is(type, "nak")) {
@@ -374,6 +391,24 @@ static void on_dialled(uv_connect_t *req, int status)
         say_hello(c);
 }
 
+/* Hours before now in the first call, then one row per call. */
+static void note_news(struct caller *c)
+{
+    static const char *const codes[] = {
+        "battery_cover_open", "magnet",      "gas_leak",   "flow_reverse",
+        "valve_closed",       "battery_low", "signal_low",
+    };
+    int64_t now = meter_now(c) / US_PER_S * US_PER_S;
+
+    if (c->backfilled)
+        note_rows(c, now, 1, false);
+    else
+        note_rows(c, now / HOUR_US * HOUR_US, BACKFILL, true);
+    c->backfilled = true;
+    if (rng_chance(&c->gas->rng, c->gas->options.sim->faults.alarm))
+        note_alarm(c, codes[rng_below(&c->gas->rng, 7)]);
+}
+
 static void dial(void *arg)
 {
     struct caller *c = arg;
@@ -381,11 +416,8 @@ static void dial(void *arg)
 
     if (sim->stopping && !c->n_waiting)
         return;
-    if (!c->n_waiting) {
-        note_rows(c);
-        if (rng_chance(&c->gas->rng, sim->faults.alarm))
-            note_alarm(c);
-    }
+    if (!c->n_waiting)
+        note_news(c);
     sim->counts.calls++;
     buf_clear(&c->in);
     c->phase = DIALLED;

@@ -49,14 +49,15 @@ static void print_counts(const struct run *r, FILE *out)
             "uplinks=%lld joins=%lld repeats=%lld late=%lld broken=%lld "
             "published=%lld puback=%lld resent=%lld calls=%lld rows=%lld "
             "rows_acked=%lld gas_sent=%lld gas_acked=%lld gas_repeats=%lld "
-            "gas_broken=%lld naks=%lld slots=%lld\n",
+            "gas_broken=%lld naks=%lld slots=%lld "
+            "commands=%lld\n",
             (long long)c->uplinks, (long long)c->joins, (long long)c->repeats,
             (long long)c->late, (long long)c->broken, (long long)s.published,
             (long long)s.acked, (long long)s.resent, (long long)c->calls,
             (long long)c->rows, (long long)c->rows_acked,
             (long long)c->gas_sent, (long long)c->gas_acked,
             (long long)c->gas_repeats, (long long)c->gas_broken,
-            (long long)c->naks, (long long)c->slots);
+            (long long)c->naks, (long long)c->slots, (long long)c->commands);
     fflush(out);
 }
 
