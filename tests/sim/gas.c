@@ -4,6 +4,7 @@
  */
 #include "gas.h"
 #include "gas_command.h"
+#include "options.h"
 #include "server/base/err.h"
 #include "server/base/json.h"
 #include "server/base/log.h"
@@ -430,25 +431,6 @@ static void dial(void *arg)
                        (const struct sockaddr *)&c->gas->address,
                        on_dialled) < 0)
         hang_up(c);
-}
-
-/* "127.0.0.1:4460", "[::1]:4460" */
-static int parse_address(const char *text, struct sockaddr_storage *ret)
-{
-    const char *colon = strrchr(text, ':');
-    char host[64];
-    int port, n;
-
-    if (!colon)
-        return ERR_FORMAT;
-    port = atoi(colon + 1);
-    n = (int)(colon - text);
-    if (text[0] == '[') {
-        snprintf(host, sizeof(host), "%.*s", n - 2, text + 1);
-        return uv_ip6_addr(host, port, (struct sockaddr_in6 *)ret);
-    }
-    snprintf(host, sizeof(host), "%.*s", n, text);
-    return uv_ip4_addr(host, port, (struct sockaddr_in *)ret);
 }
 
 int gas_new(uv_loop_t *loop, const struct gas_options *o, struct gas **ret)

@@ -50,8 +50,27 @@ static const char *read_archive(struct gas_meter *m, const struct json *c,
     return NULL;
 }
 
-/* The simulator's calls keep to its own clock; values that it would convert
- * with it does not have. */
+/* A contact slot is ours (set_schedule of our own profile); the period of its
+ * calls is the simulator's. */
+static const char *set_schedule(struct gas_meter *m, const struct json *c,
+                                int64_t now, struct obeyed *ret)
+{
+    int64_t at_s, window_s;
+
+    (void)m;
+    (void)now;
+    if (!json_get(c, "at_s"))
+        return NULL;
+    if (!json_int(json_get(c, "at_s"), &at_s) ||
+        !json_int(json_get(c, "window_s"), &window_s) || at_s < 0 ||
+        window_s <= at_s || window_s > 86400)
+        return "bad_slot";
+    ret->at_s = at_s;
+    ret->window_s = window_s;
+    return NULL;
+}
+
+/* Values that it would convert with it does not have. */
 static const char *agree(struct gas_meter *m, const struct json *c, int64_t now,
                          struct obeyed *ret)
 {
@@ -79,7 +98,7 @@ void gas_obey(struct gas_meter *m, const struct json *command, int64_t now_us,
     } ops[] = {{"valve", valve},
                {"set_clock", set_clock},
                {"read_archive", read_archive},
-               {"set_schedule", agree},
+               {"set_schedule", set_schedule},
                {"set_subst", agree},
                {"reboot", reboot}};
     struct str op = json_str(json_get(command, "op"));

@@ -10,9 +10,8 @@ struct obeyed {
     const char *err; /* why not; NULL: done */
     bool moved;      /* its valve has */
     bool restarts;   /* the line drops */
-    int64_t from_us,
-        to_us; /* hours of its archive to tell; from TIME_NONE: none
-                */
+    int64_t at_s, window_s; /* when to dial in; window_s 0: as before */
+    int64_t from_us, to_us; /* hours of its archive; TIME_NONE: not asked */
 };
 /* Changes *m. `now_us` is the meter's own time. A command that comes again
  * finds its work done. */

@@ -2,6 +2,7 @@
  * options.c - see options.h: one table for reading and for --help.
  */
 #include "options.h"
+#include "server/base/err.h"
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,4 +111,22 @@ int options_read(struct options *o, int argc, char **argv)
             return r;
     }
     return 0;
+}
+
+int parse_address(const char *text, struct sockaddr_storage *ret)
+{
+    const char *colon = strrchr(text, ':');
+    char host[64];
+    int port, n;
+
+    if (!colon)
+        return ERR_FORMAT;
+    port = atoi(colon + 1);
+    n = (int)(colon - text);
+    if (text[0] == '[') {
+        snprintf(host, sizeof(host), "%.*s", n - 2, text + 1);
+        return uv_ip6_addr(host, port, (struct sockaddr_in6 *)ret);
+    }
+    snprintf(host, sizeof(host), "%.*s", n, text);
+    return uv_ip4_addr(host, port, (struct sockaddr_in *)ret);
 }
