@@ -464,7 +464,12 @@ DECLARE
     o record;
     r command_order;
 BEGIN
-    FOR o IN SELECT * FROM unnest(p_tenants, p_meters) AS u(tenant_id, meter_id) LOOP
+    FOR o IN SELECT * FROM unnest(p_tenants, p_meters) AS u(tenant_id, meter_id)
+        WHERE EXISTS (SELECT FROM command c WHERE c.tenant_id = u.tenant_id
+                AND c.meter_id = u.meter_id AND c.state = 'queued' AND c.correction_id IS NULL)
+            OR EXISTS (SELECT FROM command c WHERE c.tenant_id = u.tenant_id
+                AND c.meter_id = u.meter_id AND c.state IN ('sent', 'acknowledged')
+                AND c.correction_id IS NULL) LOOP
         r := command_take(o.tenant_id, o.meter_id, p_node);
         IF r.tenant_id IS NOT NULL THEN
             RETURN NEXT r;

@@ -49,7 +49,7 @@ struct command_queue {
     struct ticker *look, *soon;
     struct meter_ref *open, *round; /* uthash: to be asked for, and asked */
     bool asking, looking, counting, stopped;
-    int looks;
+    int looks, found; /* by the newest look */
     struct arena *arena;
     struct queue_stats stats, counted;
     char actor[ACTOR];
@@ -316,11 +316,14 @@ static void on_look_row(void *arg, const PGresult *res, int row)
     struct command_queue *q = arg;
     struct order o = read_order(res, row);
 
+    q->found += o.ref.id != 0;
     if (o.ref.id)
         deliver(q, &o);
     else if (ingest_listens(q->in, o.tenant, o.meter))
         queue_window(q, o.tenant, o.meter);
 }
+
+static void look(void *arg);
 
 static void on_looked(void *arg, const struct pg_outcome *o)
 {
@@ -330,6 +333,8 @@ static void on_looked(void *arg, const struct pg_outcome *o)
     q->looking = false;
     if (o->err == ERR_DATABASE && log_allowed(&told))
         log_error("commands not looked at", "error=%s", o->error);
+    if (q->found == ORDERS_MOST)
+        look(q); /* there are more */
 }
 
 static void look(void *arg)
@@ -350,6 +355,7 @@ static void look(void *arg)
         buf_printf(&bridged, "%s%d", i ? "," : "", ids[i]);
     buf_put(&bridged, "}", 2);
     snprintf(most, sizeof most, "%d", ORDERS_MOST);
+    q->found = 0;
     q->looking =
         pg_call(
             q->pool,

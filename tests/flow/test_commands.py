@@ -4,6 +4,7 @@ import base64
 import json
 import queue
 import subprocess
+import threading
 import uuid
 from datetime import datetime, timedelta, timezone
 
@@ -365,6 +366,38 @@ def test_every_event_in_every_state(site, demo):
                 assert site.sql("SELECT command_after(%s, %s, %s)",
                                 (before, event, again)) == [(after,)], (
                     before, event, again)
+
+
+def test_two_nodes_send_nothing_twice(site, demo):
+    """Both look for the same meters at the same moment."""
+    meters = [demo.meter(str(i), "heo-g4") for i in range(8)]
+    site.sql("INSERT INTO command (tenant_id, meter_id, kind, not_after, "
+             "attempts_most, radio, asked_by) SELECT %s, m, 'reboot', now() + "
+             "interval '1 day', 1, false, 'a test' FROM unnest(%s) m, "
+             "generate_series(1, 5) RETURNING 1", (demo.id, meters))
+    taken, gate = [], threading.Barrier(2)
+
+    def node(name):
+        for _ in range(5):
+            gate.wait(20)
+            taken.extend((m, c, name) for m, c in site.sql(
+                "SELECT meter_id, command_id FROM commands_for(%s, %s, %s) "
+                "WHERE NOT busy", (name, [demo.id] * 8, meters)))
+            gate.wait(20)
+            if name == "a":
+                site.sql("UPDATE command SET state = 'done' WHERE state = "
+                         "'sent' RETURNING 1")
+
+    nodes = [threading.Thread(target=node, args=(n,)) for n in "ab"]
+    for n in nodes:
+        n.start()
+    for n in nodes:
+        n.join(60)
+    assert len(taken) == len({c for _, c, _ in taken}) >= 8
+    # one at a time, in their order
+    for m in meters:
+        mine = [c for x, c, _ in taken if x == m]
+        assert mine == sorted(mine)
 
 
 # ---- behind network servers ----
