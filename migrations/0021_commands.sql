@@ -156,7 +156,9 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    IF p_event = 'lost' AND c.not_after <= now() THEN
+    IF p_event = 'handed' AND (c.state <> 'sent' OR p_attempt <> c.attempts) THEN
+        RETURN c; -- the meter was faster than we are
+    ELSIF p_event = 'lost' AND c.not_after <= now() THEN
         p_event := 'expire';
     ELSIF p_event = 'radiated' AND c.arguments ->> 'confirmed' = 'false' THEN
         p_event := 'done';
@@ -166,7 +168,9 @@ BEGIN
         after := command_after(c.state, p_event, c.attempts < c.attempts_most
             AND c.not_after > now());
     END IF;
-    UPDATE command x SET state = coalesce(after, x.state), detail = p_detail,
+    UPDATE command x SET state = coalesce(after, x.state),
+        detail = CASE WHEN after IS NULL AND x.settled_at IS NOT NULL THEN x.detail
+            ELSE p_detail END,
         handed = x.handed OR p_event = 'handed',
         attempts = x.attempts + CASE WHEN after = 'sent' THEN 1
             WHEN p_event = 'unsent' AND after = 'queued' THEN -1 ELSE 0 END,

@@ -313,8 +313,10 @@ def test_steps_are_news_of_the_feed_and_figures_of_the_metrics(world, demo):
     command = valve(world, demo, "close")
     with Call(world) as meter:
         meter.answer(meter.told())
-        wait_equal(lambda: [d["state"] for _, d in listener.events],
-                   ["queued", "sent", "sent", "done"])
+        wait_equal(lambda: sorted({d["state"] for _, d in listener.events}),
+                   ["done", "queued", "sent"])
+    steps = [d["step"] for _, d in listener.events]
+    assert steps == list(range(1, len(steps) + 1))
     assert {d["command_id"] for _, d in listener.events} == {command}
     listener.close()
     valve(world, demo, "open")
