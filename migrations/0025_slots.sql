@@ -124,9 +124,11 @@ CREATE FUNCTION clock_read(p_tenants int[], p_meters int[]) RETURNS TABLE
      open_state text, open_by_us bigint, samples jsonb, slot_way text, slot_at_s int,
      window_min int, slot_told int, slot_told_us bigint, slot_kept_us bigint,
      set_way text)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
-BEGIN -- plpgsql keeps the plan, which costs more than a meter
+BEGIN -- plpgsql keeps the plan, which costs more than a meter; it may be made
+      -- while the tables are still empty
     RETURN QUERY SELECT m.tenant_id, m.meter_id, coalesce(c.version, 0), coalesce(c.model, ''),
         coalesce(m.timezone, t.timezone), coalesce(c.owner, p.owner, 'server'),
         coalesce(p.accepted_s, 60), coalesce(p.step_s, 900), coalesce(p.approve_s, 1800),

@@ -13,7 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ROUND_MOST = 500, RETRY_MS = 1000, GATHER_MS = 20 };
+/* A meter on the line waits for its answer; by radio an answer goes with the
+ * next uplink, and a larger round costs less for each. */
+enum { ROUND_MOST = 500, RETRY_MS = 1000, GATHER_MS = 20, RADIO_MS = 500 };
 enum { SLOT_DOWNLINK = -1 }; /* tells its downlink from a correction's */
 static const int64_t SLOT_LOOK_US = 3600 * US_PER_S;
 
@@ -24,6 +26,7 @@ struct keeper {
     struct buf rows;              /* JSON for clock_write */
     struct arena *arena;
     struct ticker *soon;
+    uint64_t soon_ms; /* it is set to; 0: not */
     bool running, loaded, stopped;
     struct keeper_stats stats;
 };
@@ -33,6 +36,15 @@ static void round_start(struct keeper *k);
 static bool unsure(const struct keeper *k)
 {
     return k->o.ours_unsure && k->o.ours_unsure(k->o.arg);
+}
+
+/* Never later than was said before, however many contacts come meanwhile. */
+static void within(struct keeper *k, uint64_t ms)
+{
+    if (k->soon_ms && k->soon_ms <= ms)
+        return;
+    k->soon_ms = ms ? ms : 1;
+    ticker_start(k->soon, ms, 0);
 }
 
 /* ---- gathering ---- */
@@ -61,7 +73,7 @@ void keeper_contact(struct keeper *k, const struct clock_contact *c)
         return;
     visits_note(&k->waiting, c, asks);
     if (!k->running)
-        ticker_start(k->soon, GATHER_MS, 0);
+        within(k, c->source == SOURCE_HEO ? GATHER_MS : RADIO_MS);
 }
 
 /* ---- reading and judging ---- */
@@ -197,7 +209,7 @@ static void round_finish(struct keeper *k, int err, const char *error)
     if (err && log_allowed(&told))
         log_warning("clocks not kept", "err=%s error=%s", err_name(err), error);
     if (visits_count(&k->waiting) && !k->stopped)
-        ticker_start(k->soon, again || err ? RETRY_MS : 0, 0);
+        within(k, again || err ? RETRY_MS : GATHER_MS);
 }
 
 static void on_written(void *arg, const struct pg_outcome *o)
@@ -290,7 +302,7 @@ static void on_models(void *arg, const struct pg_outcome *o)
 
     if (o->err) {
         if (!k->stopped)
-            ticker_start(k->soon, RETRY_MS, 0);
+            within(k, RETRY_MS);
         return;
     }
     k->loaded = true;
@@ -306,13 +318,14 @@ static void load(struct keeper *k)
                                   .row = on_model,
                                   .done = on_models,
                                   .arg = k}) < 0)
-        ticker_start(k->soon, RETRY_MS, 0);
+        within(k, RETRY_MS);
 }
 
 static void on_soon(void *arg)
 {
     struct keeper *k = arg;
 
+    k->soon_ms = 0;
     if (k->stopped)
         return;
     if (!k->loaded)
