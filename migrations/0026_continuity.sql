@@ -55,43 +55,62 @@ BEGIN
     END IF;
 END $$;
 
--- Frames that do not go on, against the frames of their meters: true if some
--- were there before. The bounds of all of them leave a few days' partitions to
--- plan for.
-CREATE FUNCTION store_known(p_window interval, p_unproven bigint[]) RETURNS boolean
-LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
+-- Frames that do not go on, but are newer than all that is known of their meter
+-- and counted higher, or in another numbering, are new, too; the others are
+-- looked for among the frames of their meters (all, p_all). True if some were
+-- there before.
+CREATE FUNCTION store_known(p_window interval, p_meters bigint[], p_all boolean)
+RETURNS boolean LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
-    first timestamptz;
-    last timestamptz;
+    suspects bigint[]; -- frame ids
 BEGIN
-    SELECT min(least(s.received_at, s.frame_time)) - p_window - interval '1 hour',
-        greatest(max(s.received_at), now()) + interval '1 day'
-    INTO first, last
-    FROM unnest(p_unproven) AS u (meter)
-    JOIN stage_frame s ON s.tenant_id::bigint << 32 | s.meter_id = u.meter;
+    WITH k AS MATERIALIZED (
+        SELECT k.* FROM unnest(p_meters) AS u (meter)
+        JOIN frame_counter k ON k.tenant_id = u.meter >> 32
+            AND k.meter_id = u.meter & 4294967295
+        ORDER BY k.tenant_id, k.meter_id FOR UPDATE OF k
+    )
+    SELECT array_agg(f.frame_id) INTO suspects
+    FROM stage_frame f JOIN k USING (tenant_id, meter_id)
+    WHERE f.key IS NOT NULL AND (p_all OR f.frame_time <= k.last_at
+        OR f.session = k.session AND k.base + f.counter <= k.last);
+    RETURN suspects IS NOT NULL AND store_repeated(p_window, suspects);
+END $$;
+
+-- The range is told as a row of two, so that of the indexes only that of a
+-- meter's frames fits, whatever the planner thinks of a day that has just begun.
+CREATE FUNCTION store_repeated(p_window interval, p_frames bigint[]) RETURNS boolean
+LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    WITH s AS MATERIALIZED (
+        SELECT f.* FROM unnest(p_frames) AS u (frame_id) JOIN stage_frame f USING (frame_id)
+    ), k AS MATERIALIZED (
+        SELECT s.frame_id, (SELECT min(o.frame_id) FROM frame o
+            WHERE o.tenant_id = s.tenant_id AND o.meter_id = s.meter_id
+              AND (o.meter_id, o.received_at) > (s.meter_id,
+                  least(s.received_at, s.frame_time) - p_window - interval '1 hour')
+              AND o.frame_time BETWEEN s.frame_time - p_window AND s.frame_time + p_window
+              AND o.key = s.key AND o.frame_id <> s.frame_id AND o.fate <> 2) AS first
+        FROM s
+    )
     UPDATE stage_frame f SET fate = 2, duplicate_of = k.first, record = NULL
-    FROM (SELECT s.frame_id, (SELECT min(o.frame_id) FROM frame o
-              WHERE o.tenant_id = s.tenant_id AND o.meter_id = s.meter_id
-                AND o.received_at BETWEEN first AND last
-                AND o.received_at > least(s.received_at, s.frame_time) - p_window
-                    - interval '1 hour'
-                AND o.frame_time BETWEEN s.frame_time - p_window AND s.frame_time + p_window
-                AND o.key = s.key AND o.frame_id <> s.frame_id AND o.fate <> 2) AS first
-          FROM unnest(p_unproven) AS u (meter)
-          JOIN stage_frame s ON s.tenant_id::bigint << 32 | s.meter_id = u.meter) k
-    WHERE f.frame_id = k.frame_id AND k.first IS NOT NULL;
+    FROM k WHERE f.frame_id = k.frame_id AND k.first IS NOT NULL;
     RETURN FOUND;
 END $$;
 
 -- Finds the frames that are known, by the rows of their meters' frames, then by
 -- their keys (by this batch, too); true if there are some.
-CREATE FUNCTION store_keys(p_window interval, p_careful boolean, p_unproven bigint[])
-RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION store_keys(p_window interval, p_careful boolean, p_odd bigint[],
+    p_unproven bigint[], p_all boolean) RETURNS boolean
+LANGUAGE plpgsql AS $$
 DECLARE
     n int := careful('keys');
-    known boolean := p_unproven <> '{}' AND store_known(p_window, p_unproven);
+    known boolean := false;
     again boolean;
 BEGIN
+    IF p_all OR p_odd <> '{}' THEN
+        known := store_known(p_window, CASE WHEN p_all THEN p_unproven ELSE p_odd END, p_all);
+    END IF;
     IF n = 0 AND NOT p_careful THEN
         BEGIN
             INSERT INTO frame_key (tenant_id, key, frame_id, seen_at)
@@ -179,7 +198,8 @@ BEGIN
     c := counters_go_on(p_from, p_to, counted);
     PERFORM set_config('headend.odd_meters', c.odd::text, true),
         set_config('headend.counted', coalesce(counted, 0)::text, true);
-    IF store_keys(p_window, again, c.unproven) THEN
+    IF store_keys(p_window, again, c.odd, c.unproven,
+            again OR counted > p_from) THEN
         DELETE FROM stage_capture s USING stage_frame f
             WHERE f.frame_id = s.frame_id AND f.fate = 2;
     END IF;
