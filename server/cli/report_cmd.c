@@ -222,7 +222,7 @@ int cmd_report_download(struct cli *c)
         if (out)
             status =
                 copy_chunks(pq, c->free[0], atoi(PQgetvalue(r, 0, 0)), out);
-        if (!out || (path ? fclose(out) : fflush(out)) != 0)
+        if (!out || fflush(out) != 0 || (path && fclose(out) != 0))
             status = cli_fail("%s: %s", path ? path : "standard output",
                               strerror(errno));
     }

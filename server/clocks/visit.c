@@ -65,6 +65,7 @@ void visits_clear(struct visits *v)
 {
     struct visit *one, *next;
 
-    HASH_ITER (hh, v->by_meter, one, next)
+    HASH_ITER (hh, v->by_meter, one, next) {
         visits_drop(v, one);
+    }
 }
