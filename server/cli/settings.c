@@ -23,7 +23,8 @@ const struct conf_option settings_options[] = {
      "Role the server takes when database.url logs in as another one. It must"
      " not bypass row-level security."},
     {"database.connections", CONF_INT, FIELD(database_connections), NULL, "4",
-     1, 64, NULL, "Connections for the API; four more serve the data path and reports."},
+     1, 64, NULL,
+     "Connections for the API; four more serve the data path and reports."},
     {"database.connect_timeout", CONF_INT, FIELD(database_connect_s), "s", "5",
      2, 60, NULL, "Longest wait for one connection to open."},
     {"http.listen", CONF_TEXT, FIELD(http_listen), NULL, "127.0.0.1:8080", 1,

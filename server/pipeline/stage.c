@@ -364,14 +364,14 @@ static struct clock_known known_of(struct stage_item *it,
             : capture_time(shown, evidence, it->meter.zone).meter_time_us;
     struct contact_delay delay =
         contact_delay(it->meter.codec, network, it->clock_us);
-    return (struct clock_known){
-        .model = e ? &e->model : NULL,
-        .accepted_us = e ? e->accepted_us : 0,
-        .interval_us = e ? e->interval_us : 0,
-        .clock_us = it->distrusted ? TIME_NONE : it->clock_us,
-        .delay_us = delay.delay_us,
-        .spread_us = delay.spread_us,
-        .ours_unsure = it->ours_unsure};
+    return (struct clock_known){.model = e ? &e->model : NULL,
+                                .accepted_us = e ? e->accepted_us : 0,
+                                .interval_us = e ? e->interval_us : 0,
+                                .clock_us =
+                                    it->distrusted ? TIME_NONE : it->clock_us,
+                                .delay_us = delay.delay_us,
+                                .spread_us = delay.spread_us,
+                                .ours_unsure = it->ours_unsure};
 }
 
 struct clock_contact stage_contact(const struct stage_item *it)

@@ -7,9 +7,9 @@
 #include "server/base/json.h"
 
 struct obeyed {
-    const char *err; /* why not; NULL: done */
-    bool moved;      /* its valve has */
-    bool restarts;   /* the line drops */
+    const char *err;        /* why not; NULL: done */
+    bool moved;             /* its valve has */
+    bool restarts;          /* the line drops */
     int64_t at_s, window_s; /* when to dial in; window_s 0: as before */
     int64_t from_us, to_us; /* hours of its archive; TIME_NONE: not asked */
 };

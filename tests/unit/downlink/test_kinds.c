@@ -65,8 +65,8 @@ static void a_gas_meter_is_told_each_kind(void **state)
 static void a_pulse_counter_is_told_its_schedule_alone(void **state)
 {
     (void)state;
-    assert_int_equal(
-        encode("vega-si11", "set_schedule", "{\"period_h\":6}"), 0);
+    assert_int_equal(encode("vega-si11", "set_schedule", "{\"period_h\":6}"),
+                     0);
     assert_int_equal(out.payload.n, 5);
     assert_memory_equal(out.payload.p, "\x00\x10\x00\x01\x02", 5);
     assert_int_equal(out.port, 3);
