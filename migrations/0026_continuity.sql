@@ -34,7 +34,7 @@ BEGIN
                 received = k.received + excluded.received
             WHERE k.session = excluded.session
               AND k.last + 1 - k.base = excluded.first
-              AND k.last_at < excluded.began_at
+              AND k.last_at <= excluded.began_at
         RETURNING tenant_id, meter_id, received
     ), left_over AS (
         SELECT f.tenant_id::bigint << 32 | f.meter_id AS meter, b.received IS NULL AS odd

@@ -29,7 +29,7 @@ static void patch(struct buf *o, size_t at, int32_t n)
 static void go_on(struct counter_run *run, const struct staged_frame *r)
 {
     bool next = run->session == r->session && r->counter == run->last + 1 &&
-                r->heard_us > run->heard_us;
+                r->heard_us >= run->heard_us;
 
     run->n = run->n > 0 && next ? run->n + 1 : -1;
     run->last = r->counter;
