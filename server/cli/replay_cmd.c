@@ -149,6 +149,7 @@ static int run(struct replay_run *x, const struct settings *s)
     feed_free(x->feed);
     boot_free(x->boot);
     uv_run(&x->loop, UV_RUN_DEFAULT); /* closing handles */
+    pg_pool_free(x->pool);
     uv_loop_close(&x->loop);
     directory_free(x->directory);
     scripts_free(x->scripts);

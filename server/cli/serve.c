@@ -63,6 +63,7 @@ static void free_rooms(struct server *v)
     book_free(v->clocks);
     boot_free(v->boot);
     uv_run(&v->loop, UV_RUN_DEFAULT); /* handles that close by themselves */
+    pg_pool_free(v->pool);
     directory_free(v->directory);
     scripts_free(v->scripts);
     vault_free(v->vault);

@@ -330,5 +330,6 @@ void reports_stats(const struct reports *r, struct reports_stats *ret)
 
 void reports_free(struct reports *r)
 {
+    pg_pool_free(r->pool);
     free(r);
 }

@@ -265,13 +265,8 @@ int pg_pool_new(uv_loop_t *loop, const struct pg_options *o,
 static void member_closed(void *arg)
 {
     struct pg_pool *p = arg;
-    if (--p->open > 0)
-        return;
-    void (*closed)(void *) = p->closed;
-    void *closed_arg = p->closed_arg;
-    free(p);
-    if (closed)
-        closed(closed_arg);
+    if (--p->open == 0 && p->closed)
+        p->closed(p->closed_arg);
 }
 
 void pg_pool_close(struct pg_pool *p, void (*done)(void *), void *arg)
@@ -291,9 +286,14 @@ void pg_pool_close(struct pg_pool *p, void (*done)(void *), void *arg)
     }
 }
 
+void pg_pool_free(struct pg_pool *p)
+{
+    free(p);
+}
+
 bool pg_pool_up(const struct pg_pool *p)
 {
-    return p->open > 0;
+    return p->open > 0 && !p->closing;
 }
 
 const char *pg_pool_error(const struct pg_pool *p)

@@ -29,8 +29,10 @@ struct pg_options {
 
 int pg_pool_new(uv_loop_t *loop, const struct pg_options *o,
                 struct pg_pool **ret);
-/* Waiting requests end with ERR_AWAY, running ones are cancelled. */
+/* Waiting requests end with ERR_AWAY, running ones are cancelled, new ones
+ * refused with ERR_FULL: what ends on a pool thread may still ask. */
 void pg_pool_close(struct pg_pool *p, void (*done)(void *), void *arg);
+void pg_pool_free(struct pg_pool *p);     /* closed, and its loop has ended */
 bool pg_pool_up(const struct pg_pool *p); /* at least one live connection */
 const char *pg_pool_error(const struct pg_pool *p); /* last, for people; "" */
 
