@@ -3,6 +3,7 @@ decoded by itself when a meter is registered, and traced both ways."""
 
 import json
 import re
+from datetime import datetime
 
 import pytest
 from harness import GOLDEN, Uplink, wait_until
@@ -171,7 +172,7 @@ def test_list_says_how_many_by_reason_and_newest_first(site, stuck):
         "unknown_meter"] * 3
     assert rows[0]["serial"] == SERIAL and rows[4]["serial"] is None
     assert rows[4]["detail"] == "DevEUI ffffffffffffff01"
-    times = [r["received_at"] for r in rows]
+    times = [datetime.fromisoformat(r["received_at"]) for r in rows]
     assert times == sorted(times, reverse=True)
     only = quarantined(stuck, reason="unknown_meter")["quarantine"]
     assert only == rows[2:]
