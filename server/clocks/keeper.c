@@ -96,15 +96,16 @@ static void on_read_row(void *arg, const PGresult *res, int row)
     row_read(res, row, k->arena, r);
     v = visits_find(&k->round, r->tenant_id, r->meter_id);
     if (v) {
-        clock_judge(r, &v->c, clock_utc(k->o.clock), unsure(k), &v->outcome);
-        v->slot = r->slot;
-        v->kept =
+        struct finding *f = visit_find(v);
+        clock_judge(r, &v->c, clock_utc(k->o.clock), unsure(k), &f->outcome);
+        f->slot = r->slot;
+        f->kept =
             (struct book_entry){.model = r->model,
                                 .accepted_us = r->policy.accepted_us,
                                 .interval_us = r->policy.interval_us,
                                 .slot_look_us = v->c.heard_us + SLOT_LOOK_US,
-                                .calm = clock_calm(r, &v->outcome)};
-        row_write(r, &v->outcome, &k->rows);
+                                .calm = clock_calm(r, &f->outcome)};
+        row_write(r, &f->outcome, &k->rows);
     }
     free(r);
 }
@@ -113,7 +114,7 @@ static void on_read_row(void *arg, const PGresult *res, int row)
 
 static void send_order(struct keeper *k, struct visit *v, int64_t id)
 {
-    const struct clock_outcome *o = &v->outcome;
+    const struct clock_outcome *o = &v->found->outcome;
     const struct correction_sender *s = &k->o.sender;
     int r = 0;
 
@@ -146,9 +147,10 @@ static void on_handed(void *arg, const struct pg_outcome *o)
 static void hand_slot(struct keeper *k, struct visit *v)
 {
     const struct correction_sender *s = &k->o.sender;
+    const struct slot_hand *slot = &v->found->slot;
     struct clock_answer a;
     char texts[3][16];
-    const int32_t numbers[3] = {v->c.tenant_id, v->c.meter_id, v->slot.at_s};
+    const int32_t numbers[3] = {v->c.tenant_id, v->c.meter_id, slot->at_s};
     struct pg_call call = {.tenant_id = PG_NO_TENANT,
                            .write = true,
                            .sql = "SELECT slot_handed($1::int, $2::int,"
@@ -156,10 +158,10 @@ static void hand_slot(struct keeper *k, struct visit *v)
                            .n = 3,
                            .done = on_handed};
 
-    answer_slot(&a, v->outcome.slot_way, v->slot.at_s, v->slot.window_min);
+    answer_slot(&a, v->found->outcome.slot_way, slot->at_s, slot->window_min);
     int r = a.n ? s->downlink(s->arg, &v->c, &a, SLOT_DOWNLINK)
-                : s->set_slot(s->arg, v->c.tenant_id, v->c.meter_id,
-                              v->slot.at_s, (int32_t)v->slot.window_min * 60);
+                : s->set_slot(s->arg, v->c.tenant_id, v->c.meter_id, slot->at_s,
+                              (int32_t)slot->window_min * 60);
     if (r < 0)
         return; /* with its next contact */
     k->stats.slots++;
@@ -179,10 +181,10 @@ static void on_written_row(void *arg, const PGresult *res, int row)
 
     if (!v)
         return;
-    book_put(k->o.book, v->c.tenant_id, v->c.meter_id, &v->kept);
-    count(k, &v->outcome);
+    book_put(k->o.book, v->c.tenant_id, v->c.meter_id, &v->found->kept);
+    count(k, &v->found->outcome);
     send_order(k, v, row_number(res, row, 2, 0));
-    if (v->outcome.slot == SLOT_TELL)
+    if (v->found->outcome.slot == SLOT_TELL)
         hand_slot(k, v);
     visits_drop(&k->round, v);
 }
@@ -227,7 +229,7 @@ static void on_read(void *arg, const struct pg_outcome *o)
         return;
     }
     HASH_ITER (hh, k->round.by_meter, v, next)
-        if (!v->kept.accepted_us)
+        if (!v->found)
             visits_drop(&k->round, v); /* a meter that is gone */
     buf_z(&k->rows, "]");
     buf_u8(&k->rows, 0);
@@ -254,7 +256,6 @@ static void round_start(struct keeper *k)
     HASH_ITER (hh, k->waiting.by_meter, v, next) {
         if (n == ROUND_MOST)
             break;
-        v->kept.accepted_us = 0;
         visits_move(&k->waiting, v, &k->round);
         buf_printf(&tenants, "%s%d", n ? "," : "{", v->c.tenant_id);
         buf_printf(&meters, "%s%d", n++ ? "," : "{", v->c.meter_id);
