@@ -43,7 +43,9 @@ room(ingest
           conn.c conns.c tcp.c ingest.c
   USES base loop tls schema vault)
 room(ingest/bridge SOURCES bridge.c broker.c gate.c USES base loop ingest NEEDS ${PAHO_MQTT})
-room(server/clocks SOURCES model_bytes.c book.c contact.c request.c hand.c judge.c row.c visit.c keeper.c slotting.c own.c
+room(server/clocks
+  SOURCES model_bytes.c book.c contact.c request.c hand.c judge.c row.c visit.c keeper.c
+          contact_plan.c slotting.c own.c
   USES loop codecs timesvc schema store)
 room(server/downlink SOURCES kinds.c notes.c ways.c queue.c
   USES ingest codecs clocks schema store)

@@ -265,7 +265,7 @@ void server_open_database(struct server *v)
                                   .hosts = (int)s->codecs_hosts,
                                   .wall_ms = (int)s->codecs_wall_ms});
     pg_pool_new(&v->loop, &o, &v->pool);
-    v->slotting = slotting_new(v->pool, &clock_system);
+    v->slotting = slotting_new(&v->loop, v->pool, &clock_system);
     v->commands = queue_new(&v->loop, v->pool);
     v->keeper = open_keeper(v);
     v->pipeline = open_pipeline(v);

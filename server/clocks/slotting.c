@@ -1,240 +1,282 @@
 /*
- * slotting.c - see slotting.h. A round: slots_read() gives all meters of each
- * tenant whose plan is a day old or that has one without a slot, tenant by
- * tenant -> planned -> slots_write() takes what is new or has moved, and what
- * is expected of the day.
+ * slotting.c - see slotting.h. A round: slots_due() names the tenants; one
+ * after the other: slots_read(), slice by slice -> planned on the pool ->
+ * slots_write(), slice by slice, of what is new or has moved ->
+ * slots_planned().
  */
 #include "server/clocks/slotting.h"
-#include "server/base/buf.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
-#include "timesvc/cron.h"
-#include "timesvc/slots.h"
+#include "server/clocks/contact_plan.h"
+#include "server/loop/loop.h"
+#include "server/store/column.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
-    GATEWAYS = 256,        /* told apart in a plan; more share a place */
+    SLICE = 10000,         /* meters read or written at once */
+    REST = 9,              /* times what a round took, before the next one */
+    RETRY_MS = 60000,      /* after a round that failed */
     SESSION_MS = 20000,    /* a meter that dials in, at a modem pool's cost */
     TYPICAL_SF = 9,        /* a network server seldom says which it was */
     LORAWAN_OVERHEAD = 13, /* bytes around the payload (LoRaWAN 1.0.4 4) */
-    DAY_MIN = 1440,
+};
+
+struct due {
+    int32_t tenant;
+    uint32_t window_min;
+    bool daily; /* its plan of the day, with what frames tell */
 };
 
 struct slotting {
+    uv_loop_t *loop;
     struct pg_pool *pool;
     const struct clock *clock;
+    struct ticker *next;
+    int64_t began_us;
     bool running, again, stopped;
-    int32_t tenant; /* whose meters are in `meters` */
-    uint32_t window_min;
-    bool daily; /* its plan of the day, with what frames tell */
-    struct slot_meter *meters;
-    struct was {
-        int32_t meter_id, slot;
-        uint32_t period_min;
-        int64_t gateway;
-    } * was; /* of each, as the database has it */
-    uint32_t n, cap;
-    struct buf rows, plans;
+    struct due *due; /* of this round */
+    uint32_t n_due, at;
+    struct contact_plan *plan; /* of due[at]; in a thread while it is planned */
+    int32_t last;              /* meter that was read */
+    bool planned;
+    int64_t now_us; /* of the plan */
+    uint32_t slice_n;
+    struct buf slice; /* what is being written */
 };
 
-static void start(struct slotting *s);
+/* ---- the end of a round ---- */
 
-/* ---- planning ---- */
-
-static void put(struct slotting *s, uint32_t i)
+static void finish(struct slotting *s, const struct pg_outcome *o)
 {
-    const struct slot_meter *m = &s->meters[i];
-    const struct was *was = &s->was[i];
+    int64_t took_ms = (clock_mono(s->clock) - s->began_us) / 1000;
 
-    if (m->slot == was->slot && m->period_min == was->period_min)
-        return;
-    buf_printf(&s->rows, "%s[%d,%d,%d,%u,%u,%lld,", s->rows.n > 1 ? "," : "",
-               s->tenant, was->meter_id, m->slot, slot_second(m->key),
-               m->weight, (long long)was->gateway);
-    if (m->period_min)
-        buf_printf(&s->rows, "%u]", m->period_min);
+    contact_plan_free(s->plan);
+    s->plan = NULL;
+    free(s->due);
+    s->due = NULL;
+    s->n_due = 0;
+    buf_done(&s->slice);
+    s->running = false;
+    s->again = s->again || o->err;
+    if (o->err == ERR_DATABASE)
+        log_warning("contact slots not given", "error=%s", o->error);
+    if (!s->stopped)
+        ticker_start(s->next, o->err ? RETRY_MS : (uint64_t)(REST * took_ms),
+                     0);
+}
+
+/* As pg_call; where it is refused, the round is over. */
+static void call(struct slotting *s, struct pg_call c)
+{
+    static const struct pg_outcome refused = {.err = ERR_FULL};
+
+    c.tenant_id = PG_NO_TENANT;
+    c.arg = s;
+    if (pg_call(s->pool, &c) < 0)
+        finish(s, &refused);
+}
+
+/* ---- a tenant ---- */
+
+static void tenant_start(struct slotting *s);
+static void write_start(struct slotting *s);
+
+static void on_planned(void *arg, const struct pg_outcome *o)
+{
+    struct slotting *s = arg;
+
+    contact_plan_free(s->plan);
+    s->plan = NULL;
+    s->at++;
+    if (o->err || s->at == s->n_due)
+        finish(s, o);
     else
-        buf_z(&s->rows, "null]");
+        tenant_start(s);
 }
 
-static void put_plan(struct slotting *s, uint32_t begin_min)
+static void on_written(void *arg, const struct pg_outcome *o)
 {
-    uint32_t calls[DAY_MIN] = {0};
-
-    slot_forecast(s->meters, s->n, s->window_min, begin_min, calls);
-    buf_printf(&s->plans, "%s[%d,[", s->plans.n > 1 ? "," : "", s->tenant);
-    for (int i = 0; i < DAY_MIN; i++)
-        buf_printf(&s->plans, "%s%u", i ? "," : "", calls[i]);
-    buf_printf(&s->plans, "],%s]", s->daily ? "true" : "false");
+    if (o->err)
+        finish(arg, o);
+    else
+        write_start(arg);
 }
 
-/* All meters of one tenant are there. */
-static void plan(struct slotting *s)
+/* On the pool: the plan, and what is to be written next of it. */
+static int write_prepare(void *arg)
 {
-    struct slot_plan *p = slot_plan_new(s->window_min, GATEWAYS);
-    int64_t minute = clock_utc(s->clock) / (60 * US_PER_S);
+    struct slotting *s = arg;
 
-    for (uint32_t i = 0; i < s->n; i++) {
-        if (s->meters[i].slot != SLOT_NONE && !slot_book(p, &s->meters[i]))
-            s->meters[i].slot = SLOT_NONE; /* the window became smaller */
+    if (!s->planned)
+        contact_plan_make(s->plan, s->now_us);
+    s->planned = true;
+    buf_clear(&s->slice);
+    s->slice_n = contact_plan_slice(s->plan, SLICE, &s->slice);
+    if (s->slice_n == 0) {
+        buf_clear(&s->slice);
+        contact_plan_calls(s->plan, &s->slice);
     }
-    for (uint32_t i = 0; i < s->n; i++)
-        if (s->meters[i].slot == SLOT_NONE)
-            slot_assign(p, &s->meters[i]);
-    slot_rebalance(p, s->meters, s->n, slot_most, (uint64_t)minute / DAY_MIN);
-    for (uint32_t i = 0; i < s->n; i++)
-        put(s, i);
-    put_plan(s, (uint32_t)(minute % DAY_MIN));
-    slot_plan_free(p);
-    s->n = 0;
+    buf_u8(&s->slice, 0);
+    return 0;
 }
 
-/* ---- reading ---- */
-
-static int64_t number(const PGresult *res, int row, int column, int64_t none)
+static void write_prepared(void *arg, int result)
 {
-    return PQgetisnull(res, row, column)
-               ? none
-               : strtoll(PQgetvalue(res, row, column), NULL, 10);
-}
+    struct slotting *s = arg;
+    const struct due *d = &s->due[s->at];
+    char tenant[16];
+    struct pg_call c = {.write = true, .n = 2};
 
-/* One that is not told: where it was heard, if it was. */
-static void observe(struct slot_meter *m, const char *minutes)
-{
-    uint32_t at[8], n = 0;
-
-    for (const char *c = minutes; *c && n < 8; c++)
-        if (*c >= '0' && *c <= '9' && (c == minutes || c[-1] < '0'))
-            at[n++] = (uint32_t)strtoul(c, NULL, 10);
-    m->fixed = true;
-    if (n == 0)
+    (void)result;
+    if (s->stopped) {
+        finish(s, &(struct pg_outcome){0});
         return;
-    m->period_min = slot_period_min(at, n);
-    m->slot = (int32_t)(at[n - 1] % m->period_min);
+    }
+    snprintf(tenant, sizeof tenant, "%d", d->tenant);
+    c.values[0] = tenant;
+    if (s->slice_n) {
+        c.sql = "SELECT slots_write($1::int, $2::jsonb)";
+        c.values[1] = (char *)s->slice.p;
+        c.done = on_written;
+    } else {
+        c.sql = "SELECT slots_planned($1::int, $2::boolean, $3::int[])";
+        c.n = 3;
+        c.values[1] = d->daily ? "t" : "f";
+        c.values[2] = (char *)s->slice.p;
+        c.done = on_planned;
+    }
+    call(s, c);
 }
+
+static void write_start(struct slotting *s)
+{
+    offload(s->loop, write_prepare, write_prepared, s);
+}
+
+/* ---- reading it ---- */
 
 static uint32_t weight_of(const PGresult *res, int row)
 {
-    int64_t bytes = number(res, row, 3, -1);
+    int64_t bytes = column_int(res, row, 2, -1);
 
     return bytes >= 0
                ? lora_air_ms(TYPICAL_SF, (uint32_t)bytes + LORAWAN_OVERHEAD)
-               : (uint32_t)number(res, row, 7, SESSION_MS);
-}
-
-static void grow(struct slotting *s)
-{
-    if (s->n < s->cap)
-        return;
-    s->cap = s->cap ? 2 * s->cap : 1024;
-    s->meters = mem_grow(s->meters, s->cap, sizeof *s->meters);
-    s->was = mem_grow(s->was, s->cap, sizeof *s->was);
+               : (uint32_t)column_int(res, row, 5, SESSION_MS);
 }
 
 static void on_meter(void *arg, const PGresult *res, int row)
 {
     struct slotting *s = arg;
-    int32_t tenant = (int32_t)number(res, row, 0, 0);
-    int32_t id = (int32_t)number(res, row, 1, 0);
+    struct contact_row r = {
+        .meter_id = (int32_t)column_int(res, row, 0, 0),
+        .slot = (int32_t)column_int(res, row, 1, SLOT_NONE),
+        .gateway = column_int(res, row, 3, 0),
+        .interval_min = (uint32_t)column_int(res, row, 4, 0),
+        .weight = weight_of(res, row),
+        .period_min = (uint32_t)column_int(res, row, 6, 0),
+        .tellable = *PQgetvalue(res, row, 7) == 't',
+        .heard = column_str(res, row, 8),
+        .clock = {.at_us = column_int(res, row, 9, TIME_NONE),
+                  .offset_us = column_int(res, row, 10, 0),
+                  .drift_ppm = strtod(PQgetvalue(res, row, 11), NULL),
+                  .accepted_us = column_int(res, row, 12, 0) * US_PER_S,
+                  .beyond_us = column_int(res, row, 13, 0) * US_PER_S}};
 
-    if (s->n && tenant != s->tenant)
-        plan(s);
-    grow(s);
-    s->tenant = tenant;
-    s->window_min = (uint32_t)number(res, row, 6, 60);
-    s->daily = *PQgetvalue(res, row, 16) == 't';
-    struct was *was = &s->was[s->n];
-    *was =
-        (struct was){id, (int32_t)number(res, row, 2, SLOT_NONE),
-                     (uint32_t)number(res, row, 8, 0), number(res, row, 4, 0)};
-    struct slot_meter *m = &s->meters[s->n++];
-    *m = (struct slot_meter){.key = cron_seed(tenant, id),
-                             .weight = weight_of(res, row),
-                             .gateway =
-                                 (uint32_t)((uint64_t)was->gateway % GATEWAYS),
-                             .interval_min = (uint32_t)number(res, row, 5, 0),
-                             .slot = was->slot};
-    if (*PQgetvalue(res, row, 9) != 't') { /* cannot be told */
-        m->period_min = was->period_min;
-        observe(m, PQgetvalue(res, row, 10));
-        return;
-    }
-    if (was->period_min)
-        m->slot = SLOT_NONE; /* that was only where it was heard */
-    slot_look(m,
-              &(struct slot_clock){
-                  .at_us = number(res, row, 11, TIME_NONE),
-                  .offset_us = number(res, row, 12, 0),
-                  .drift_ppm = strtod(PQgetvalue(res, row, 13), NULL),
-                  .accepted_us = number(res, row, 14, 0) * US_PER_S,
-                  .beyond_us = number(res, row, 15, 0) * US_PER_S},
-              clock_utc(s->clock));
+    contact_plan_add(s->plan, &r, s->now_us);
+    s->last = r.meter_id;
 }
 
-/* ---- rounds ---- */
-
-static void finish(struct slotting *s, const struct pg_outcome *o)
-{
-    s->running = false;
-    if (o && o->err == ERR_DATABASE)
-        log_warning("contact slots not given", "error=%s", o->error);
-    if (s->again && !s->stopped)
-        start(s);
-}
-
-static void on_written(void *arg, const struct pg_outcome *o)
-{
-    finish(arg, o);
-}
+static void read_start(struct slotting *s);
 
 static void on_read(void *arg, const struct pg_outcome *o)
 {
     struct slotting *s = arg;
 
-    if (o->err == 0 && s->n)
-        plan(s);
-    s->n = 0;
-    if (o->err || s->plans.n <= 1) {
+    if (o->err || s->stopped)
         finish(s, o);
-        return;
-    }
-    buf_put(&s->rows, "]", 2);
-    buf_put(&s->plans, "]", 2);
-    if (pg_call(s->pool, &(struct pg_call){
-                             .tenant_id = PG_NO_TENANT,
-                             .write = true,
-                             .sql = "SELECT slots_write($1::jsonb,"
-                                    " $2::jsonb)",
-                             .n = 2,
-                             .values = {(char *)s->rows.p, (char *)s->plans.p},
-                             .done = on_written,
-                             .arg = s}) < 0)
-        finish(s, NULL);
+    else if (o->rows == SLICE)
+        read_start(s);
+    else
+        write_start(s);
 }
 
-static void start(struct slotting *s)
+static void read_start(struct slotting *s)
 {
+    const struct due *d = &s->due[s->at];
+    char tenant[16], last[16], most[16];
+
+    snprintf(tenant, sizeof tenant, "%d", d->tenant);
+    snprintf(last, sizeof last, "%d", s->last);
+    snprintf(most, sizeof most, "%d", SLICE);
+    call(s,
+         (struct pg_call){.sql = "SELECT * FROM slots_read($1::int,"
+                                 " $2::boolean, $3::int, $4::int)",
+                          .n = 4,
+                          .values = {tenant, d->daily ? "t" : "f", last, most},
+                          .row = on_meter,
+                          .done = on_read});
+}
+
+static void tenant_start(struct slotting *s)
+{
+    const struct due *d = &s->due[s->at];
+
+    s->plan = contact_plan_new(d->tenant, d->window_min);
+    s->now_us = clock_utc(s->clock);
+    s->planned = false;
+    s->last = 0;
+    read_start(s);
+}
+
+/* ---- rounds ---- */
+
+static void on_tenant(void *arg, const PGresult *res, int row)
+{
+    struct slotting *s = arg;
+
+    s->due = mem_grow(s->due, s->n_due + 1, sizeof *s->due);
+    s->due[s->n_due++] =
+        (struct due){.tenant = (int32_t)column_int(res, row, 0, 0),
+                     .window_min = (uint32_t)column_int(res, row, 1, 60),
+                     .daily = *PQgetvalue(res, row, 2) == 't'};
+}
+
+static void on_due(void *arg, const struct pg_outcome *o)
+{
+    struct slotting *s = arg;
+
+    if (o->err || s->n_due == 0)
+        finish(s, o);
+    else
+        tenant_start(s);
+}
+
+static void start(void *arg)
+{
+    struct slotting *s = arg;
+
+    if (!s->again)
+        return;
     s->again = false;
     s->running = true;
-    buf_clear(&s->rows);
-    buf_clear(&s->plans);
-    buf_z(&s->rows, "[");
-    buf_z(&s->plans, "[");
-    if (pg_call(s->pool, &(struct pg_call){.tenant_id = PG_NO_TENANT,
-                                           .sql = "SELECT * FROM slots_read()",
-                                           .row = on_meter,
-                                           .done = on_read,
-                                           .arg = s}) < 0)
-        finish(s, NULL);
+    s->at = 0;
+    s->began_us = clock_mono(s->clock);
+    call(s, (struct pg_call){.sql = "SELECT * FROM slots_due()",
+                             .row = on_tenant,
+                             .done = on_due});
 }
 
-struct slotting *slotting_new(struct pg_pool *pool, const struct clock *clock)
+struct slotting *slotting_new(uv_loop_t *loop, struct pg_pool *pool,
+                              const struct clock *clock)
 {
     struct slotting *s = mem_alloc(sizeof *s);
 
+    s->loop = loop;
     s->pool = pool;
     s->clock = clock;
+    s->next = ticker_new(loop, start, s);
     return s;
 }
 
@@ -243,22 +285,23 @@ void slotting_wake(struct slotting *s)
     if (s->stopped)
         return;
     s->again = true;
-    if (!s->running)
+    if (!s->running && !ticker_active(s->next))
         start(s);
 }
 
 void slotting_stop(struct slotting *s)
 {
     s->stopped = true;
+    ticker_stop(s->next);
 }
 
 void slotting_free(struct slotting *s)
 {
     if (!s)
         return;
-    free(s->meters);
-    free(s->was);
-    buf_done(&s->rows);
-    buf_done(&s->plans);
+    ticker_free(s->next);
+    contact_plan_free(s->plan);
+    free(s->due);
+    buf_done(&s->slice);
     free(s);
 }

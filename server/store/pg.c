@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Rows taken in one turn of the loop, so that no long answer holds it up. */
+enum { TURN_ROWS = 1000 };
+
 enum step { STEP_SCOPE, STEP_STATEMENT, STEP_SYNC };
 
 struct pg_request {
@@ -34,7 +37,7 @@ struct member { /* one connection of the pool */
     struct pg_conn *conn;
     struct pg_request *running;
     enum step step;
-    struct ticker *deadline;
+    struct ticker *deadline, *more; /* more: rows that are here already */
 };
 
 struct pg_pool {
@@ -181,10 +184,14 @@ static void take_result(struct member *m, PGresult *res)
 static void on_input(void *arg)
 {
     struct member *m = arg;
-    for (;;) {
+    for (int taken = 0;; taken++) {
         PGconn *pq = pg_conn_pq(m->conn);
         if (!pq || !m->running || PQisBusy(pq))
             return;
+        if (taken == TURN_ROWS) {
+            ticker_start(m->more, 1, 0); /* at 0 it would ring in this turn */
+            return;
+        }
         PGresult *res = PQgetResult(pq);
         if (!res) { /* the next statement's results begin */
             if (m->step == STEP_SCOPE) {
@@ -254,6 +261,7 @@ int pg_pool_new(uv_loop_t *loop, const struct pg_options *o,
         struct member *m = &p->members[i];
         m->pool = p;
         m->deadline = ticker_new(loop, on_deadline, m);
+        m->more = ticker_new(loop, on_input, m);
         m->conn = pg_conn_new(
             loop, &co,
             &(struct pg_conn_events){on_up, on_input, NULL, on_down, m});
@@ -282,6 +290,7 @@ void pg_pool_close(struct pg_pool *p, void (*done)(void *), void *arg)
     p->open = p->o.connections;
     for (int i = 0, n = p->o.connections; i < n; i++) {
         ticker_free(p->members[i].deadline);
+        ticker_free(p->members[i].more);
         pg_conn_close(p->members[i].conn, member_closed, p);
     }
 }
