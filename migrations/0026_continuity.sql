@@ -6,6 +6,13 @@ ALTER TABLE frame ADD COLUMN key uuid;
 
 DROP FUNCTION store_keys(interval, boolean);
 
+-- By the key, however many rows the planner expects: of a million meters some
+-- hundred are in a batch.
+CREATE FUNCTION numbering_begins(p_meters bigint[]) RETURNS void
+LANGUAGE sql SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+    UPDATE frame_counter k SET began_at = '-infinity' FROM unnest(p_meters) AS u (meter)
+    WHERE k.tenant_id = u.meter >> 32 AND k.meter_id = u.meter & 4294967295 $$;
+
 -- The meters of stage_frame whose counters go on are booked, in one statement:
 -- server/store/run.c has put the length of a meter's run into the row of its
 -- last frame (0 into the others, -1 where counters do not follow each other).
@@ -45,9 +52,7 @@ BEGIN
         coalesce(array_agg(l.meter), '{}')
     INTO odd, unproven FROM left_over l;
     IF cardinality(unproven) > cardinality(odd) THEN -- a meter's first numbering
-        UPDATE frame_counter k SET began_at = '-infinity'
-        FROM (SELECT unnest(unproven) EXCEPT SELECT unnest(odd)) AS u (meter)
-        WHERE k.tenant_id = u.meter >> 32 AND k.meter_id = u.meter & 4294967295;
+        PERFORM numbering_begins(array(SELECT unnest(unproven) EXCEPT SELECT unnest(odd)));
     END IF;
     IF p_counted IS NULL THEN -- a replay: any of it may have come again meanwhile
         unproven := array(SELECT f.tenant_id::bigint << 32 | f.meter_id
@@ -65,10 +70,10 @@ DECLARE
     suspects bigint[]; -- frame ids
 BEGIN
     WITH k AS MATERIALIZED (
-        SELECT k.* FROM unnest(p_meters) AS u (meter)
-        JOIN frame_counter k ON k.tenant_id = u.meter >> 32
-            AND k.meter_id = u.meter & 4294967295
-        ORDER BY k.tenant_id, k.meter_id FOR UPDATE OF k
+        SELECT k.* FROM (SELECT unnest(p_meters) AS meter ORDER BY 1) u
+        CROSS JOIN LATERAL (SELECT * FROM frame_counter k
+            WHERE k.tenant_id = u.meter >> 32 AND k.meter_id = u.meter & 4294967295
+            FOR UPDATE) k -- by the key, as in numbering_begins()
     )
     SELECT array_agg(f.frame_id) INTO suspects
     FROM stage_frame f JOIN k USING (tenant_id, meter_id)
@@ -166,6 +171,37 @@ BEGIN
     RETURN fresh < staged;
 END $$;
 DROP FUNCTION store_duplicates(interval);
+
+-- As in 0009_speed; mostly all are in one partition, which is there.
+CREATE FUNCTION partition_holds(p_parent text, p_suffix text, p_first timestamptz,
+    p_last timestamptz) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT p_first IS NULL
+        OR to_char(p_first AT TIME ZONE 'UTC', p_suffix) = to_char(p_last AT TIME ZONE 'UTC', p_suffix)
+        AND to_regclass(p_parent || to_char(p_first AT TIME ZONE 'UTC', p_suffix)) IS NOT NULL $$;
+
+CREATE OR REPLACE FUNCTION store_partitions() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    first timestamptz;
+    last timestamptz;
+    at timestamptz;
+BEGIN
+    SELECT min(c.time), max(c.time) INTO first, last FROM stage_capture c;
+    IF last - first >= interval '40 days' THEN -- a history, or a clock gone wild
+        FOR at IN SELECT DISTINCT date_trunc('month', c.time, 'UTC') FROM stage_capture c LOOP
+            PERFORM ensure_partition('capture', 'month', at);
+        END LOOP;
+    ELSIF NOT partition_holds('capture', '_YYYY_MM', first, last) THEN
+        PERFORM ensure_partitions('capture', 'month', first, last);
+    END IF;
+    SELECT min(f.received_at), max(f.received_at) INTO first, last FROM stage_frame f;
+    IF last - first >= interval '2 days' THEN
+        FOR at IN SELECT DISTINCT date_trunc('day', f.received_at, 'UTC') FROM stage_frame f LOOP
+            PERFORM ensure_partition('frame', 'day', at);
+        END LOOP;
+    ELSIF NOT partition_holds('frame', '_YYYY_MM_DD', first, last) THEN
+        PERFORM ensure_partitions('frame', 'day', first, last);
+    END IF;
+END $$;
 
 -- As in 0010_clock; the counters come first.
 CREATE OR REPLACE FUNCTION store_batch(p_journal int, p_from bigint, p_to bigint,

@@ -16,15 +16,16 @@ static const char staging[] =
     " codec_version int, rssi smallint, snr smallint, source smallint, fate"
     " smallint, codec text, peer text, reason text, detail text, extras jsonb,"
     " payload bytea, key uuid, clock timestamptz, duplicate_of bigint,"
-    " record bytea, session bigint, run int, run_since timestamptz)"
-    " ON COMMIT DELETE ROWS;"
+    " record bytea, session bigint, run int, run_since timestamptz);"
     "CREATE TEMPORARY TABLE stage_capture (time timestamptz, received_at"
     " timestamptz, meter_time timestamptz, frame_id bigint, profile_id bigint,"
     " tenant_id int, meter_id int, quality int, uncertainty_ms int,"
-    " codec_version_id smallint, values bigint[], value_quality int[])"
-    " ON COMMIT DELETE ROWS";
+    " codec_version_id smallint, values bigint[], value_quality int[])";
 
-enum { WRITE_DEADLINE_MS = 60000, SLICE = 128 * 1024 };
+/* To truncate costs some milliseconds (all plans are made anew), to delete
+ * leaves dead rows for those after to pass over: truncated is when there are as
+ * many as that and two batches. */
+enum { WRITE_DEADLINE_MS = 60000, SLICE = 128 * 1024, DEAD_BYTES = 512 * 1024 };
 /* The results that have rows, by their columns. */
 enum { COLUMNS_GAPS = 3, COLUMNS_COUNTS = 4 };
 
@@ -40,6 +41,7 @@ struct store_writer {
     int copy;                  /* next stream to send */
     const struct buf *copying; /* this one, up to here */
     size_t copied;
+    size_t dead; /* bytes staged since the tables were truncated */
     store_done_fn *done;
     store_cursor_fn *cursor_done;
     void *arg;
@@ -303,6 +305,19 @@ static void put_notes(struct buf *o, PGconn *pq, const char *head,
     buf_z(o, tail);
 }
 
+static void put_clearing(struct buf *o, struct store_writer *w)
+{
+    size_t bytes = w->batch->frames.n + w->batch->captures.n;
+
+    w->dead += bytes;
+    if (w->dead < DEAD_BYTES + 2 * bytes) {
+        buf_z(o, ";DELETE FROM stage_frame;DELETE FROM stage_capture");
+        return;
+    }
+    buf_z(o, ";TRUNCATE stage_frame, stage_capture");
+    w->dead = 0;
+}
+
 static void put_profiles(struct buf *o, PGconn *pq, struct store_writer *w)
 {
     struct buf json = {0};
@@ -355,6 +370,7 @@ void store_write(struct store_writer *w, const struct store_batch *b,
         buf_z(&sql, "NULL,0)");
     put_notes(&sql, pq, ";SELECT store_notes(", &b->notes, ")");
     buf_z(&sql, ";SELECT FROM feed_batch()");
+    put_clearing(&sql, w);
     buf_u8(&sql, 0);
     send_sql(w, (const char *)sql.p);
     buf_done(&sql);
