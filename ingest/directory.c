@@ -10,13 +10,14 @@
 #include "schema/frame.h"
 #include "server/base/err.h"
 #include "server/base/mem.h"
+#include <assert.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <uthash.h>
 
 enum key { BY_METER, BY_EUI, BY_TENANT_SERIAL, BY_SERIAL, KEYS };
-enum { SLOTS_FIRST = 64, HASHED_MAX = 256 };
+enum { SLOTS_FIRST = 64, HASHED_MAX = 256, MOVES = 8 };
 #define NOWHERE UINT32_MAX /* no node */
 
 struct node {
@@ -24,9 +25,16 @@ struct node {
     uint32_t next[KEYS]; /* same key; of an unused node next[0]: next unused */
 };
 
-struct index {
+struct table {
     uint32_t *slots; /* head of a chain, or NOWHERE; linear probing */
-    uint32_t mask, used;
+    uint32_t mask;
+};
+
+/* One that grows moves over bit by bit: a million keys at once would hold up
+ * the loop. */
+struct index {
+    struct table now, old; /* old: without slots when all has moved */
+    uint32_t used, moved;  /* keys in both; slots of `old` that are empty */
 };
 
 struct word { /* an interned string */
@@ -113,41 +121,96 @@ static uint64_t hash_key(const struct directory *d, enum key k,
 
 /* The slot of that key, or the empty one where it would go. */
 static uint32_t slot_of(const struct directory *d, enum key k,
-                        const struct meter_entry *m)
+                        const struct table *t, const struct meter_entry *m)
+{
+    uint32_t i = (uint32_t)hash_key(d, k, m) & t->mask;
+
+    while (t->slots[i] != NOWHERE && !same_key(k, &d->nodes[t->slots[i]].m, m))
+        i = (i + 1) & t->mask;
+    return i;
+}
+
+struct place {
+    const struct table *table;
+    uint32_t slot;
+};
+
+static struct place place_of(const struct directory *d, enum key k,
+                             const struct meter_entry *m)
 {
     const struct index *x = &d->index[k];
-    uint32_t i = (uint32_t)hash_key(d, k, m) & x->mask;
+    struct place p = {&x->old, 0};
 
-    while (x->slots[i] != NOWHERE && !same_key(k, &d->nodes[x->slots[i]].m, m))
-        i = (i + 1) & x->mask;
-    return i;
+    if (x->old.slots)
+        p.slot = slot_of(d, k, &x->old, m);
+    if (!x->old.slots || x->old.slots[p.slot] == NOWHERE)
+        p = (struct place){&x->now, slot_of(d, k, &x->now, m)};
+    return p;
 }
 
 static const struct node *find(const struct directory *d, enum key k,
                                const struct meter_entry *m)
 {
-    if (!d->index[k].slots)
+    if (!d->index[k].now.slots)
         return NULL;
-    uint32_t head = d->index[k].slots[slot_of(d, k, m)];
+    struct place p = place_of(d, k, m);
+    uint32_t head = p.table->slots[p.slot];
     return head == NOWHERE ? NULL : &d->nodes[head];
 }
 
-/* Twice the slots, as soon as two thirds are used. */
+/* Empties a slot and moves up what probed past it (Knuth, 6.4, R). */
+static void slot_empty(const struct directory *d, enum key k,
+                       const struct table *t, uint32_t hole)
+{
+    for (uint32_t i = (hole + 1) & t->mask; t->slots[i] != NOWHERE;
+         i = (i + 1) & t->mask) {
+        uint32_t home =
+            (uint32_t)hash_key(d, k, &d->nodes[t->slots[i]].m) & t->mask;
+        if (((i - home) & t->mask) < ((i - hole) & t->mask))
+            continue;
+        t->slots[hole] = t->slots[i];
+        hole = i;
+    }
+    t->slots[hole] = NOWHERE;
+}
+
+/* Takes some keys over. The next slot is emptied until nothing moves up into
+ * it, so what lies before it stays empty. */
+static void index_move(struct directory *d, enum key k)
+{
+    struct index *x = &d->index[k];
+
+    assert(x->now.slots || !x->old.slots);
+    for (int i = 0; i < MOVES && x->old.slots; i++) {
+        uint32_t head = x->old.slots[x->moved];
+        if (head != NOWHERE) {
+            slot_empty(d, k, &x->old, x->moved);
+            x->now.slots[slot_of(d, k, &x->now, &d->nodes[head].m)] = head;
+        } else if (x->moved++ == x->old.mask) {
+            free(x->old.slots);
+            x->old.slots = NULL;
+        }
+    }
+}
+
+/* Twice the slots, as soon as two thirds are used. By then MOVES a key have
+ * long emptied the old ones. */
 static void index_grow(struct directory *d, enum key k)
 {
     struct index *x = &d->index[k];
-    uint32_t slots = x->slots ? x->mask + 1 : 0;
+    uint32_t slots = x->now.slots ? x->now.mask + 1 : 0;
 
     if (slots && (uint64_t)x->used * 3 < (uint64_t)slots * 2)
         return;
-    struct index old = *x;
-    x->mask = slots ? 2 * slots - 1 : SLOTS_FIRST - 1;
-    x->slots = mem_grow(NULL, (size_t)x->mask + 1, sizeof(*x->slots));
-    memset(x->slots, 0xff, ((size_t)x->mask + 1) * sizeof(*x->slots));
-    for (uint32_t i = 0; i < slots; i++)
-        if (old.slots[i] != NOWHERE)
-            x->slots[slot_of(d, k, &d->nodes[old.slots[i]].m)] = old.slots[i];
-    free(old.slots);
+    while (x->old.slots)
+        index_move(d, k);
+    x->old = x->now;
+    x->moved = 0;
+    x->now.mask = slots ? 2 * slots - 1 : SLOTS_FIRST - 1;
+    x->now.slots =
+        mem_grow(NULL, (size_t)x->now.mask + 1, sizeof(*x->now.slots));
+    memset(x->now.slots, 0xff,
+           ((size_t)x->now.mask + 1) * sizeof(*x->now.slots));
 }
 
 static void index_add(struct directory *d, enum key k, uint32_t at)
@@ -155,37 +218,22 @@ static void index_add(struct directory *d, enum key k, uint32_t at)
     struct index *x = &d->index[k];
 
     index_grow(d, k);
-    uint32_t slot = slot_of(d, k, &d->nodes[at].m);
-    x->used += x->slots[slot] == NOWHERE;
-    d->nodes[at].next[k] = x->slots[slot];
-    x->slots[slot] = at;
-}
-
-/* Empties a slot and moves up what probed past it (Knuth, 6.4, R). */
-static void slot_empty(struct directory *d, enum key k, uint32_t hole)
-{
-    struct index *x = &d->index[k];
-
-    x->used--;
-    for (uint32_t i = (hole + 1) & x->mask; x->slots[i] != NOWHERE;
-         i = (i + 1) & x->mask) {
-        uint32_t home =
-            (uint32_t)hash_key(d, k, &d->nodes[x->slots[i]].m) & x->mask;
-        if (((i - home) & x->mask) < ((i - hole) & x->mask))
-            continue;
-        x->slots[hole] = x->slots[i];
-        hole = i;
-    }
-    x->slots[hole] = NOWHERE;
+    index_move(d, k);
+    struct place p = place_of(d, k, &d->nodes[at].m);
+    uint32_t *head = &p.table->slots[p.slot];
+    x->used += *head == NOWHERE;
+    d->nodes[at].next[k] = *head;
+    *head = at;
 }
 
 static void index_drop(struct directory *d, enum key k, uint32_t at)
 {
-    uint32_t slot = slot_of(d, k, &d->nodes[at].m);
-    uint32_t *link = &d->index[k].slots[slot];
+    struct place p = place_of(d, k, &d->nodes[at].m);
+    uint32_t *link = &p.table->slots[p.slot];
 
     if (*link == at && d->nodes[at].next[k] == NOWHERE) {
-        slot_empty(d, k, slot);
+        slot_empty(d, k, p.table, p.slot);
+        d->index[k].used--;
         return;
     }
     while (*link != at)
@@ -391,8 +439,10 @@ void directory_free(struct directory *d)
     for (uint32_t i = 0; i < d->n; i++)
         free((char *)d->nodes[i].m.serial.p);
     free(d->nodes);
-    for (enum key k = 0; k < KEYS; k++)
-        free(d->index[k].slots);
+    for (enum key k = 0; k < KEYS; k++) {
+        free(d->index[k].now.slots);
+        free(d->index[k].old.slots);
+    }
     HASH_ITER (hh, d->words, w, next) {
         HASH_DEL(d->words, w);
         free(w);

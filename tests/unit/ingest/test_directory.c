@@ -214,6 +214,27 @@ static void random_puts_and_drops_keep_all_indexes_right(void **state)
     }
 }
 
+/* At each size: an index that grows has its keys in two tables for a while. */
+static void every_meter_is_found_while_the_indexes_grow(void **state)
+{
+    enum { METERS = 400, GONE = 7 };
+    char serial[16];
+
+    (void)state;
+    for (int32_t i = 1; i <= METERS; i++) {
+        snprintf(serial, sizeof(serial), "%d", i);
+        put(1, i, (uint64_t)i, serial);
+        if (i % GONE == 0)
+            directory_drop_meter(d, 1, i - GONE / 2);
+        for (int32_t j = 1; j <= i; j++) {
+            bool gone = (j + GONE / 2) % GONE == 0 && j + GONE / 2 <= i;
+            snprintf(serial, sizeof(serial), "%d", j);
+            assert_int_equal(by_eui(1, (uint64_t)j), gone ? ERR_UNKNOWN : j);
+            assert_int_equal(by_serial(1, serial), gone ? ERR_UNKNOWN : j);
+        }
+    }
+}
+
 static void one_serial_for_everybody_does_not_slow_it_down(void **state)
 {
     (void)state;
@@ -287,6 +308,7 @@ int main(void)
         TEST(texts_are_copied_and_interned),
         TEST(long_serials_that_share_a_beginning_differ),
         TEST(random_puts_and_drops_keep_all_indexes_right),
+        TEST(every_meter_is_found_while_the_indexes_grow),
         TEST(one_serial_for_everybody_does_not_slow_it_down),
         TEST(a_million_meters_take_less_than_200_mb),
         TEST(integrations_are_replaced_whole),
