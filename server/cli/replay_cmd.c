@@ -136,9 +136,9 @@ static int run(struct replay_run *x, const struct settings *s)
                                   .wall_ms = (int)s->codecs_wall_ms});
     x->directory = directory_new();
     pg_pool_new(&x->loop, &o, &x->pool);
+    struct store_writer_options wo = settings_store(s);
     x->writer = store_writer_new(
-        &x->loop, s->database_url, s->database_role, (int)s->database_connect_s,
-        s->dedup_window_s, &(struct store_writer_events){on_up, on_down, x});
+        &x->loop, &wo, &(struct store_writer_events){on_up, on_down, x});
     x->o.codec_ids = x->codec_ids;
     x->feed = feed_new(&x->loop, x->pool, x->directory, x->vault,
                        s->keys_master_file, x->scripts, on_loaded, x);

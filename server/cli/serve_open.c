@@ -183,10 +183,7 @@ int server_open_clock(struct server *v)
 static struct pipeline *open_pipeline(struct server *v)
 {
     const struct settings *s = v->s;
-    struct pipeline_options o = {s->database_url,
-                                 s->database_role,
-                                 (int)s->database_connect_s,
-                                 s->dedup_window_s,
+    struct pipeline_options o = {settings_store(s),
                                  (uint32_t)s->batch_frames,
                                  (size_t)s->batch_bytes,
                                  v->codec_ids,
@@ -220,10 +217,8 @@ static struct keeper *open_keeper(struct server *v)
 static struct strangers *open_strangers(struct server *v)
 {
     const struct settings *s = v->s;
-    struct strangers_options o = {
-        s->database_url,   s->database_role, (int)s->database_connect_s,
-        s->dedup_window_s, v->codec_ids,     v->books,
-        v->pool,           v->directory,     v->pipeline};
+    struct strangers_options o = {settings_store(s), v->codec_ids, v->books,
+                                  v->pool,           v->directory, v->pipeline};
 
     return strangers_new(&v->loop, &o);
 }

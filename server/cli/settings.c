@@ -27,6 +27,10 @@ const struct conf_option settings_options[] = {
      "Connections for the API; four more serve the data path and reports."},
     {"database.connect_timeout", CONF_INT, FIELD(database_connect_s), "s", "5",
      2, 60, NULL, "Longest wait for one connection to open."},
+    {"database.batch_timeout", CONF_INT, FIELD(database_batch_s), "s", "60", 1,
+     3600, NULL,
+     "Longest wait for a batch of frames to be stored; a slower one is tried"
+     " again with half as many."},
     {"http.listen", CONF_TEXT, FIELD(http_listen), NULL, "127.0.0.1:8080", 1,
      255, NULL, "Address and port of the API, metrics and health."},
     {"http.connections", CONF_INT, FIELD(http_connections), NULL, "1000", 10,
@@ -209,3 +213,10 @@ const struct conf_option settings_options[] = {
      "debug|info|warning|error", "Least severity that is logged."},
     {0},
 };
+
+struct store_writer_options settings_store(const struct settings *s)
+{
+    return (struct store_writer_options){
+        s->database_url, s->database_role, (int)s->database_connect_s,
+        (int)s->database_batch_s, s->dedup_window_s};
+}

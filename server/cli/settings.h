@@ -4,13 +4,14 @@
 #pragma once
 
 #include "server/base/conf.h"
+#include "server/store/batch.h"
 #include <stdbool.h>
 
 enum journal_sync { SYNC_ALWAYS, SYNC_INTERVAL };
 
 struct settings {
     char *database_url, *database_admin_url, *database_role;
-    int64_t database_connections, database_connect_s;
+    int64_t database_connections, database_connect_s, database_batch_s;
     char *http_listen;
     char *http_cert, *http_key, *http_client_ca, *http_client_header;
     char *http_proxies;
@@ -44,3 +45,5 @@ struct settings {
 };
 
 extern const struct conf_option settings_options[];
+
+struct store_writer_options settings_store(const struct settings *s);

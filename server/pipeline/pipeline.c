@@ -249,11 +249,18 @@ static void commit_good(struct pipeline *p, struct job *job,
     p->o.stored(p->o.arg);
 }
 
+/* The next batch is smaller: a refusal is narrowed down, and a database that is
+ * too slow for one within the deadline gets on with less. */
+static void halve(struct pipeline *p, const struct job *job)
+{
+    p->most = job->chunk.n > 1 ? job->chunk.n / 2 : 1;
+}
+
 static void commit_refused(struct pipeline *p, const struct job *job,
                            const char *error)
 {
     if (job->isolate || job->chunk.n > 1) {
-        p->most = job->chunk.n > 1 ? job->chunk.n / 2 : 1;
+        halve(p, job);
         log_warning("batch refused", "frames=%u next=%u error=%s", job->chunk.n,
                     p->most, error);
         return;
@@ -274,11 +281,13 @@ static void commit_done(void *arg, const struct store_result *r)
         commit_good(p, job, r);
     } else {
         p->stats.errors++;
-        if (r->err == ERR_DATABASE)
+        if (r->err == ERR_DATABASE) {
             commit_refused(p, job, r->error);
-        else
-            log_warning("batch not stored", "err=%s error=%s", err_name(r->err),
-                        r->error);
+        } else {
+            halve(p, job);
+            log_warning("batch not stored", "frames=%u next=%u err=%s error=%s",
+                        job->chunk.n, p->most, err_name(r->err), r->error);
+        }
         start_over(p);
     }
     if (r->err == ERR_AWAY)
@@ -478,7 +487,7 @@ struct pipeline *pipeline_new(uv_loop_t *loop, struct journal *j,
     }
     p->retry = ticker_new(loop, on_retry, p);
     p->writer = store_writer_new(
-        loop, o->url, o->role, o->connect_s, o->dedup_window_s,
+        loop, &o->store,
         &(struct store_writer_events){on_writer_up, on_writer_down, p});
     journal_on_durable(j, on_durable, p);
     return p;

@@ -17,9 +17,7 @@
 struct pipeline; /* opaque */
 
 struct pipeline_options {
-    const char *url, *role; /* database, as in pg_options */
-    int connect_s;
-    int64_t dedup_window_s;   /* how long a frame's key counts */
+    struct store_writer_options store;
     uint32_t batch_frames;    /* most frames of one transaction */
     size_t batch_bytes;       /* most journal bytes of one transaction */
     const int16_t *codec_ids; /* STAGE_CODECS numbers; lives with the caller */

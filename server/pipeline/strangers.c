@@ -319,9 +319,8 @@ struct strangers *strangers_new(uv_loop_t *loop,
     s->o = *o;
     s->barrier = -1;
     s->retry = ticker_new(loop, on_retry, s);
-    s->writer =
-        store_writer_new(loop, o->url, o->role, o->connect_s, o->dedup_window_s,
-                         &(struct store_writer_events){on_up, on_down, s});
+    s->writer = store_writer_new(
+        loop, &o->store, &(struct store_writer_events){on_up, on_down, s});
     return s;
 }
 

@@ -15,10 +15,8 @@
 struct strangers; /* opaque */
 
 struct strangers_options {
-    const char *url, *role; /* as in pipeline_options, like the next four */
-    int connect_s;
-    int64_t dedup_window_s;
-    const int16_t *codec_ids;
+    struct store_writer_options store;
+    const int16_t *codec_ids; /* as in pipeline_options, like the next */
     struct ledger *books;
     struct pg_pool *pool;
     const struct directory *directory;

@@ -82,9 +82,14 @@ struct store_writer_events {
     void (*down)(void *arg);
     void *arg;
 };
-struct store_writer *store_writer_new(uv_loop_t *loop, const char *url,
-                                      const char *role, int connect_s,
-                                      int64_t dedup_window_s,
+struct store_writer_options {
+    const char *url, *role; /* as in pg_options; live with the caller */
+    int connect_s;
+    int batch_s;            /* limit for storing one batch: then ERR_AWAY */
+    int64_t dedup_window_s; /* how long a frame's key counts */
+};
+struct store_writer *store_writer_new(uv_loop_t *loop,
+                                      const struct store_writer_options *o,
                                       const struct store_writer_events *e);
 void store_writer_close(struct store_writer *w, void (*done)(void *),
                         void *arg);

@@ -25,7 +25,7 @@ static const char staging[] =
 /* To truncate costs some milliseconds (all plans are made anew), to delete
  * leaves dead rows for those after to pass over: truncated is when there are as
  * many as that and two batches. */
-enum { WRITE_DEADLINE_MS = 60000, SLICE = 128 * 1024, DEAD_BYTES = 512 * 1024 };
+enum { SLICE = 128 * 1024, DEAD_BYTES = 512 * 1024 };
 /* The results that have rows, by their columns. */
 enum { COLUMNS_GAPS = 3, COLUMNS_COUNTS = 4 };
 
@@ -34,7 +34,7 @@ struct store_writer {
     struct pg_conn *conn;
     struct ticker *deadline; /* a frozen server must not hold us for ever */
     struct store_writer_events events;
-    int64_t window_s;
+    struct store_writer_options o;
     struct profile_known *known;     /* stored by this connection's time */
     const struct store_batch *batch; /* while writing */
     const struct buf *copies[2];
@@ -223,7 +223,7 @@ static void on_up(void *arg)
 static void on_deadline(void *arg)
 {
     struct store_writer *w = arg;
-    pg_conn_fail(w->conn, "no answer to a batch within a minute");
+    pg_conn_fail(w->conn, "no answer to a batch within database.batch_timeout");
 }
 
 static void on_down(void *arg, const char *error)
@@ -234,18 +234,17 @@ static void on_down(void *arg, const char *error)
     w->events.down(w->events.arg);
 }
 
-struct store_writer *store_writer_new(uv_loop_t *loop, const char *url,
-                                      const char *role, int connect_s,
-                                      int64_t dedup_window_s,
+struct store_writer *store_writer_new(uv_loop_t *loop,
+                                      const struct store_writer_options *o,
                                       const struct store_writer_events *e)
 {
     struct store_writer *w = mem_alloc(sizeof *w);
     w->loop = loop;
     w->events = *e;
-    w->window_s = dedup_window_s;
+    w->o = *o;
     w->deadline = ticker_new(loop, on_deadline, w);
     w->conn = pg_conn_new(
-        loop, &(struct pg_conn_options){url, role, connect_s, staging},
+        loop, &(struct pg_conn_options){o->url, o->role, o->connect_s, staging},
         &(struct pg_conn_events){on_up, on_input, on_room, on_down, w});
     return w;
 }
@@ -281,7 +280,7 @@ void store_writer_close(struct store_writer *w, void (*done)(void *), void *arg)
 /* One simple query; what it does comes back through on_input. */
 static void send_sql(struct store_writer *w, const char *sql)
 {
-    ticker_start(w->deadline, WRITE_DEADLINE_MS, 0);
+    ticker_start(w->deadline, (uint64_t)w->o.batch_s * 1000, 0);
     if (!PQsendQuery(pg_conn_pq(w->conn), sql))
         pg_conn_fail(w->conn, PQerrorMessage(pg_conn_pq(w->conn)));
     else
@@ -359,7 +358,7 @@ void store_write(struct store_writer *w, const struct store_batch *b,
                    (long long)to);
     else
         buf_z(&sql, "NULL,0,0");
-    buf_printf(&sql, ",'%lld s',", (long long)w->window_s);
+    buf_printf(&sql, ",'%lld s',", (long long)w->o.dedup_window_s);
     put_profiles(&sql, pq, w);
     buf_z(&sql, ",");
     put_literal(&sql, pq, &b->events);

@@ -1,12 +1,13 @@
 """What the store promises: money-safe conflicts, exactly-once effect, and no
 frame that can stop the frames behind it."""
 
+import re
 import threading
 from decimal import Decimal
 
 import psycopg2
 import pytest
-from harness import wait_until
+from harness import Uplink, wait_until
 
 SERIAL = "24000123"
 AT = "2024-01-11T12:00:00+03:00"
@@ -164,3 +165,26 @@ def test_clock_that_jumps_ahead_does_not_empty_the_house(site, demo):
     for _ in range(3):
         site.sql("SELECT expire_frames()")
     assert kept() == []
+
+
+def test_a_database_too_slow_for_a_batch_gets_smaller_ones(site, broker, demo):
+    """Twenty captures take six seconds here, a batch may take two."""
+    demo.integration("chirpstack", broker.url)
+    demo.meter("69322582", dev_eui="94193a00000069fe")
+    site.sql("SELECT ensure_partition('capture', 'month', '2026-01-15');"
+             "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$"
+             "BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END $$;"
+             "CREATE TRIGGER slow BEFORE INSERT ON capture FOR EACH ROW"
+             " EXECUTE FUNCTION slowly()")
+    site.headend.configure(database__batch_timeout="2")
+    site.start()
+    site.wait_subscribed()
+    broker.publish_all([Uplink(
+        "94193a00000069fe", counter=i,
+        time=f"2026-01-15T12:{i:02d}:00+00:00").chirpstack4()
+        for i in range(20)])
+    demo.wait_fates(60, stored=20)
+    assert site.sql("SELECT count(*) FROM capture")[0][0] == 20
+    assert re.search(r"batch not stored frames=(?!1 )\d+ next=\d+ .*batch_timeout",
+                     site.headend.log())
+    site.check_balance()
