@@ -23,7 +23,7 @@ struct metrics_source {
     const struct directory *directory;
     const struct progress *progress; /* NULL while stopping */
     const struct keeper *keeper;
-    const struct clock_book *clocks;
+    struct clock_book *clocks;
     const struct own_watch *own;
     const struct deliver *deliver;
     const struct reports *reports;

@@ -1,9 +1,14 @@
-/* book.c - see book.h: a hash over (tenant, meter). */
+/*
+ * book.c - see book.h: hashes over (tenant, meter), so many that one grows, or
+ * is counted, within a moment however many meters there are.
+ */
 #include "server/clocks/book.h"
 #include "server/base/mem.h"
 
 #include <stdlib.h>
 #include <uthash.h>
+
+enum { SHARDS = 256, COUNT_ROWS = 100000 /* at once: some milliseconds */ };
 
 struct row {
     uint64_t key;
@@ -11,13 +16,25 @@ struct row {
     UT_hash_handle hh;
 };
 
-struct clock_book {
+struct shard {
     struct row *rows;
+    struct book_counts counts; /* when its turn was */
+};
+
+struct clock_book {
+    struct shard shards[SHARDS];
+    uint32_t next; /* to be counted */
 };
 
 static uint64_t key_of(int32_t tenant, int32_t meter)
 {
     return (uint64_t)(uint32_t)tenant << 32 | (uint32_t)meter;
+}
+
+/* Neighbours stay together: they lie together in memory, too. */
+static uint32_t shard_of(uint64_t key)
+{
+    return (uint32_t)(key >> 12 ^ key >> 32) % SHARDS;
 }
 
 struct clock_book *book_new(void)
@@ -31,9 +48,11 @@ void book_free(struct clock_book *b)
 
     if (!b)
         return;
-    HASH_ITER (hh, b->rows, r, next) {
-        HASH_DEL(b->rows, r);
-        free(r);
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        HASH_ITER (hh, b->shards[i].rows, r, next) {
+            HASH_DEL(b->shards[i].rows, r);
+            free(r);
+        }
     }
     free(b);
 }
@@ -42,13 +61,14 @@ void book_put(struct clock_book *b, int32_t tenant, int32_t meter,
               const struct book_entry *e)
 {
     uint64_t key = key_of(tenant, meter);
+    struct shard *s = &b->shards[shard_of(key)];
     struct row *r;
 
-    HASH_FIND(hh, b->rows, &key, sizeof key, r);
+    HASH_FIND(hh, s->rows, &key, sizeof key, r);
     if (!r) {
         r = mem_alloc(sizeof *r);
         r->key = key;
-        HASH_ADD(hh, b->rows, key, sizeof r->key, r);
+        HASH_ADD(hh, s->rows, key, sizeof r->key, r);
     }
     r->entry = *e;
 }
@@ -60,7 +80,7 @@ const struct book_entry *book_get(const struct clock_book *b, int32_t tenant,
     struct row *r = NULL;
 
     if (b)
-        HASH_FIND(hh, b->rows, &key, sizeof key, r);
+        HASH_FIND(hh, b->shards[shard_of(key)].rows, &key, sizeof key, r);
     return r ? &r->entry : NULL;
 }
 
@@ -76,17 +96,37 @@ bool book_old_news(const struct book_entry *e, int64_t heard_us,
     return off > -ROUGHLY_US && off < ROUGHLY_US;
 }
 
-void book_count(const struct clock_book *b, int64_t now_us,
-                struct book_counts *ret)
+static void count(struct shard *s, int64_t now_us)
 {
-    *ret = (struct book_counts){0};
-    for (const struct row *r = b->rows; r; r = r->hh.next) {
+    struct book_counts *c = &s->counts;
+
+    *c = (struct book_counts){0};
+    for (const struct row *r = s->rows; r; r = r->hh.next) {
         struct clock_error e = clock_now(&r->entry.model, now_us);
         int64_t off = e.offset_us < 0 ? -e.offset_us : e.offset_us;
 
-        ret->by_state[clock_state(&r->entry.model, now_us,
-                                  r->entry.accepted_us)]++;
-        if (e.trusted && off > ret->offset_us_worst)
-            ret->offset_us_worst = off;
+        c->by_state[clock_state(&r->entry.model, now_us,
+                                r->entry.accepted_us)]++;
+        if (e.trusted && off > c->offset_us_worst)
+            c->offset_us_worst = off;
+    }
+}
+
+void book_count(struct clock_book *b, int64_t now_us, struct book_counts *ret)
+{
+    uint32_t rows = 0;
+
+    for (int i = 0; i < SHARDS && rows < COUNT_ROWS; i++) {
+        struct shard *s = &b->shards[b->next++ % SHARDS];
+        count(s, now_us);
+        rows += HASH_COUNT(s->rows);
+    }
+    *ret = (struct book_counts){0};
+    for (int i = 0; i < SHARDS; i++) {
+        const struct book_counts *c = &b->shards[i].counts;
+        for (int state = 0; state <= CLOCK_UNTRUSTED; state++)
+            ret->by_state[state] += c->by_state[state];
+        if (c->offset_us_worst > ret->offset_us_worst)
+            ret->offset_us_worst = c->offset_us_worst;
     }
 }

@@ -28,10 +28,10 @@ const struct book_entry *book_get(const struct clock_book *b, int32_t tenant,
  * a calm clock, and it shows what was expected. `e` may be NULL. */
 bool book_old_news(const struct book_entry *e, int64_t heard_us,
                    int64_t clock_us);
-/* Clocks by state, at our time `now_us`. */
+/* Clocks by state, at our time `now_us`; of more than a hundred thousand the
+ * others when they were counted last, or not yet: each call goes on. */
 struct book_counts {
     int64_t by_state[CLOCK_UNTRUSTED + 1];
     int64_t offset_us_worst; /* of those that are trusted, either way */
 };
-void book_count(const struct clock_book *b, int64_t now_us,
-                struct book_counts *ret);
+void book_count(struct clock_book *b, int64_t now_us, struct book_counts *ret);

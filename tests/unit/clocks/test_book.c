@@ -59,12 +59,48 @@ static void a_clock_that_something_is_done_about_is_news(void **state)
     assert_false(book_old_news(&e, noon, TIME_NONE));
 }
 
+static int64_t counted(struct clock_book *b)
+{
+    struct book_counts c;
+    int64_t n = 0;
+
+    book_count(b, noon, &c);
+    for (int i = 0; i <= CLOCK_UNTRUSTED; i++)
+        n += c.by_state[i];
+    return n;
+}
+
+static void all_clocks_are_counted_the_many_in_turns(void **state)
+{
+    enum { FEW = 1000, MANY = 250000 };
+    struct book_entry e = entry(true);
+    struct clock_book *b = book_new();
+    struct book_counts c;
+
+    (void)state;
+    for (int i = 0; i < FEW; i++)
+        book_put(b, 1 + i % 3, i, &e);
+    assert_int_equal(counted(b), FEW);
+    for (int i = 0; i < MANY; i++)
+        book_put(b, 1 + i % 3, i, &e);
+    assert_in_range(counted(b), 100000, 150000);
+    counted(b);
+    counted(b);
+    assert_int_equal(counted(b), MANY);
+    book_count(b, noon, &c);
+    assert_int_equal(c.offset_us_worst, 20 * US_PER_S);
+    assert_non_null(book_get(b, 1 + (MANY - 1) % 3, MANY - 1));
+    assert_null(book_get(b, 1, 1));
+    book_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_calm_clock_that_goes_on_is_old_news_for_a_minute),
         cmocka_unit_test(a_jump_is_news_at_once),
         cmocka_unit_test(a_clock_that_something_is_done_about_is_news),
+        cmocka_unit_test(all_clocks_are_counted_the_many_in_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
