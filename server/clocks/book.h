@@ -21,14 +21,14 @@ void book_free(struct clock_book *b); /* NULL is fine */
 /* Copies. */
 void book_put(struct clock_book *b, int32_t tenant, int32_t meter,
               const struct book_entry *e);
-/* NULL: nothing is known. Valid until the next put. `b` may be NULL. */
-const struct book_entry *book_get(const struct clock_book *b, int32_t tenant,
-                                  int32_t meter);
+/* false: nothing is known, *ret is as it was. `b` may be NULL. */
+bool book_get(const struct clock_book *b, int32_t tenant, int32_t meter,
+              struct book_entry *ret);
 /* A sample that would teach nothing: less than a minute after the last one of
  * a calm clock, and it shows what was expected. `e` may be NULL. */
 bool book_old_news(const struct book_entry *e, int64_t heard_us,
                    int64_t clock_us);
-/* Clocks by state, at our time `now_us`; of more than a hundred thousand the
+/* Clocks by state, at our time `now_us`; of more than forty thousand the
  * others when they were counted last, or not yet: each call goes on. */
 struct book_counts {
     int64_t by_state[CLOCK_UNTRUSTED + 1];

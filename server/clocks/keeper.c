@@ -54,14 +54,14 @@ static void within(struct keeper *k, uint64_t ms)
 static bool matters(const struct keeper *k, const struct clock_contact *c,
                     bool asks)
 {
-    const struct book_entry *e;
+    struct book_entry e;
 
     if (asks || c->clock_us != TIME_NONE)
         return true;
     if (!c->codec || slot_way_named(str_of(c->codec->name)) == SLOT_WAY_NONE)
         return false;
-    e = book_get(k->o.book, c->tenant_id, c->meter_id);
-    return !e || c->heard_us >= e->slot_look_us;
+    return !book_get(k->o.book, c->tenant_id, c->meter_id, &e) ||
+           c->heard_us >= e.slot_look_us;
 }
 
 void keeper_contact(struct keeper *k, const struct clock_contact *c)

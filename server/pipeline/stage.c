@@ -134,11 +134,11 @@ void stage_resolve(struct stage_item *it, struct arena *a,
             directory_by_serial(d, it->frame.tenant_id, it->frame.identity, &m);
     if (m) {
         take_meter(it, a, d, m, codec_ids);
-        const struct book_entry *e =
-            book_get(clocks, m->tenant_id, m->meter_id);
-        struct book_entry *copy = e ? arena_alloc(a, sizeof *copy) : NULL;
+        struct book_entry known, *copy = NULL;
+        if (book_get(clocks, m->tenant_id, m->meter_id, &known))
+            copy = arena_alloc(a, sizeof *copy);
         if (copy)
-            *copy = *e;
+            *copy = known;
         it->meter.clock = copy;
     } else
         refuse(it, FATE_QUARANTINED,
