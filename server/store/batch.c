@@ -51,6 +51,7 @@ void store_batch_reset(struct store_batch *b)
     buf_clear(&b->notes);
     buf_clear(&b->more_tenants);
     b->n_rows = b->n_frames = b->n_tenants = 0;
+    b->wide = false;
     profiles_clear(&b->profiles);
     runs_clear(b);
     copy_header(&b->frames);
@@ -113,11 +114,16 @@ static void opt_int2(struct buf *b, bool there, int v)
         copy_null(b);
 }
 
+/* Bytes of a row as it is copied, which is not shorter than as it is stored,
+ * but for jsonb: a digit and its comma become a number of 12 bytes. */
+enum { PAGE_HOLDS = 7500, JSONB_GROWS = 6 };
+
 /* The order of columns of stage_frame, see `staging` in writer.c. */
 void store_batch_frame(struct store_batch *b, const struct staged_frame *r)
 {
     struct buf *o = &b->frames;
     const struct frame *f = r->frame;
+    const size_t begin = o->n;
     bool heard = r->rssi_dbm != 0 || r->snr_tenths != 0;
 
     b->last = *r;
@@ -140,18 +146,20 @@ void store_batch_frame(struct store_batch *b, const struct staged_frame *r)
     opt_int2(o, heard, r->snr_tenths);
     copy_int2(o, (int16_t)f->source);
     copy_int2(o, (int16_t)r->fate);
-    copy_text(o, str_of(r->codec));
-    copy_text(o, f->peer);
-    copy_text(o, str_of(r->reason));
-    copy_text(o, r->detail);
-    copy_jsonb(o, r->extras);
-    copy_bytes(o, r->payload);
     if (r->has_key)
         copy_uuid(o, r->key);
     else
         copy_null(o);
     copy_time(o, r->clock_us);
     copy_null(o); /* duplicate_of */
+    copy_int8(o, r->session);
+    run_put(b, r);
+    copy_text(o, str_of(r->codec));
+    copy_text(o, f->peer);
+    copy_text(o, str_of(r->reason));
+    copy_text(o, r->detail);
+    copy_jsonb(o, r->extras);
+    copy_bytes(o, r->payload);
     if (r->fate == FATE_QUARANTINED || r->may_be_refused) {
         struct buf record = {0};
         frame_encode(f, &record);
@@ -160,8 +168,7 @@ void store_batch_frame(struct store_batch *b, const struct staged_frame *r)
     } else {
         copy_null(o);
     }
-    copy_int8(o, r->session);
-    run_put(b, r);
+    b->wide |= o->n - begin + JSONB_GROWS * r->extras.n > PAGE_HOLDS;
 }
 
 static void profile_json(struct buf *o, int32_t tenant, const struct profile *p)
@@ -260,9 +267,12 @@ static int by_key(const void *pa, const void *pb)
 }
 
 /* The order of columns of stage_capture. */
-static void put_capture(struct buf *o, const struct capture_row *r)
+static void put_capture(struct store_batch *b, const struct capture_row *r)
 {
+    struct buf *o = &b->captures;
     const struct capture *c = r->capture;
+    const size_t begin = o->n;
+
     copy_row(o, 12);
     copy_time(o, c->time_us);
     copy_time(o, r->received_us);
@@ -279,6 +289,7 @@ static void put_capture(struct buf *o, const struct capture_row *r)
         copy_int4_array(o, c->value_quality, c->profile->n);
     else
         copy_null(o);
+    b->wide |= o->n - begin > PAGE_HOLDS;
 }
 
 void store_batch_seal(struct store_batch *b)
@@ -286,7 +297,7 @@ void store_batch_seal(struct store_batch *b)
     if (b->n_rows)
         qsort(b->rows, b->n_rows, sizeof *b->rows, by_key);
     for (uint32_t i = 0; i < b->n_rows; i++)
-        put_capture(&b->captures, &b->rows[i]);
+        put_capture(b, &b->rows[i]);
     b->n_rows = 0;
     copy_trailer(&b->frames);
     copy_trailer(&b->captures);

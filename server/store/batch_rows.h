@@ -40,6 +40,7 @@ struct store_batch {
     struct buf frames, captures, events, notes;
     struct capture_row *rows;
     uint32_t n_rows, cap_rows, n_frames;
+    bool wide; /* there is a row that might not fit into a page as it is */
     struct profile_known *profiles;
     struct counter_run *runs;
     int32_t tenants[64]; /* distinct, while they fit */
@@ -56,6 +57,6 @@ struct profile_known *profile_put(struct profile_known **set,
                                   const struct profile_key *key);
 void profiles_clear(struct profile_known **set);
 
-/* The last columns of a frame's row: what its meter's run is up to it. */
+/* Two columns of a frame's row: what its meter's run is up to it. */
 void run_put(struct store_batch *b, const struct staged_frame *r);
 void runs_clear(struct store_batch *b);

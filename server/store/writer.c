@@ -9,23 +9,37 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* A temporary table without TOAST is emptied in a third of the time, and that
+ * is done at each commit: columns of any length are PLAIN (in the statement
+ * that adds them: a TOAST table that was made once stays) until a batch comes
+ * with a row that a page cannot hold. */
 static const char staging[] =
     "CREATE TEMPORARY TABLE stage_frame (received_at timestamptz, frame_time"
     " timestamptz, frame_id bigint, counter bigint, gateway bigint, tenant_id"
     " int, integration_id int, meter_id int, port int, size int, frames int,"
     " codec_version int, rssi smallint, snr smallint, source smallint, fate"
-    " smallint, codec text, peer text, reason text, detail text, extras jsonb,"
-    " payload bytea, key uuid, clock timestamptz, duplicate_of bigint,"
-    " record bytea, session bigint, run int, run_since timestamptz);"
+    " smallint, key uuid, clock timestamptz, duplicate_of bigint, session"
+    " bigint, run int, run_since timestamptz) ON COMMIT DELETE ROWS;"
+    "ALTER TABLE stage_frame ADD codec text, ADD peer text, ADD reason text,"
+    " ADD detail text, ADD extras jsonb, ADD payload bytea, ADD record bytea,"
+    " ALTER codec SET STORAGE PLAIN, ALTER peer SET STORAGE PLAIN,"
+    " ALTER reason SET STORAGE PLAIN, ALTER detail SET STORAGE PLAIN,"
+    " ALTER extras SET STORAGE PLAIN, ALTER payload SET STORAGE PLAIN,"
+    " ALTER record SET STORAGE PLAIN;"
     "CREATE TEMPORARY TABLE stage_capture (time timestamptz, received_at"
     " timestamptz, meter_time timestamptz, frame_id bigint, profile_id bigint,"
     " tenant_id int, meter_id int, quality int, uncertainty_ms int,"
-    " codec_version_id smallint, values bigint[], value_quality int[])";
+    " codec_version_id smallint) ON COMMIT DELETE ROWS;"
+    "ALTER TABLE stage_capture ADD values bigint[], ADD value_quality int[],"
+    " ALTER values SET STORAGE PLAIN, ALTER value_quality SET STORAGE PLAIN";
+static const char widening[] =
+    "ALTER TABLE stage_frame ALTER peer SET STORAGE EXTENDED,"
+    " ALTER detail SET STORAGE EXTENDED, ALTER extras SET STORAGE EXTENDED,"
+    " ALTER payload SET STORAGE EXTENDED, ALTER record SET STORAGE EXTENDED;"
+    "ALTER TABLE stage_capture ALTER values SET STORAGE EXTENDED,"
+    " ALTER value_quality SET STORAGE EXTENDED;";
 
-/* To truncate costs some milliseconds (all plans are made anew), to delete
- * leaves dead rows for those after to pass over: truncated is when there are as
- * many as that and two batches. */
-enum { SLICE = 128 * 1024, DEAD_BYTES = 512 * 1024 };
+enum { SLICE = 128 * 1024 };
 /* The results that have rows, by their columns. */
 enum { COLUMNS_GAPS = 3, COLUMNS_COUNTS = 4 };
 
@@ -41,7 +55,7 @@ struct store_writer {
     int copy;                  /* next stream to send */
     const struct buf *copying; /* this one, up to here */
     size_t copied;
-    size_t dead; /* bytes staged since the tables were truncated */
+    bool wide; /* this connection's tables take rows of any length */
     store_done_fn *done;
     store_cursor_fn *cursor_done;
     void *arg;
@@ -79,8 +93,10 @@ static void write_finish(struct store_writer *w, int err, const char *error)
     store_cursor_fn *cursor_done = w->cursor_done;
 
     ticker_stop(w->deadline);
-    if (w->batch && err == 0)
+    if (w->batch && err == 0) {
         remember_profiles(w);
+        w->wide |= w->batch->wide;
+    }
     w->done = NULL;
     w->cursor_done = NULL;
     w->batch = NULL;
@@ -217,6 +233,7 @@ static void on_room(void *arg)
 static void on_up(void *arg)
 {
     struct store_writer *w = arg;
+    w->wide = false;
     w->events.up(w->events.arg);
 }
 
@@ -304,19 +321,6 @@ static void put_notes(struct buf *o, PGconn *pq, const char *head,
     buf_z(o, tail);
 }
 
-static void put_clearing(struct buf *o, struct store_writer *w)
-{
-    size_t bytes = w->batch->frames.n + w->batch->captures.n;
-
-    w->dead += bytes;
-    if (w->dead < DEAD_BYTES + 2 * bytes) {
-        buf_z(o, ";DELETE FROM stage_frame;DELETE FROM stage_capture");
-        return;
-    }
-    buf_z(o, ";TRUNCATE stage_frame, stage_capture");
-    w->dead = 0;
-}
-
 static void put_profiles(struct buf *o, PGconn *pq, struct store_writer *w)
 {
     struct buf json = {0};
@@ -349,7 +353,10 @@ void store_write(struct store_writer *w, const struct store_batch *b,
     for (uint32_t i = 0; i < b->n_tenants; i++)
         buf_printf(&sql, "%s%d", i ? "," : "", b->tenants[i]);
     buf_str(&sql, buf_view(&b->more_tenants));
-    buf_z(&sql, "}', true);COPY stage_frame FROM STDIN (FORMAT binary);"
+    buf_z(&sql, "}', true);");
+    if (b->wide && !w->wide)
+        buf_z(&sql, widening);
+    buf_z(&sql, "COPY stage_frame FROM STDIN (FORMAT binary);"
                 "COPY stage_capture FROM STDIN (FORMAT binary);");
     put_notes(&sql, pq, "SELECT refuse_replayed(", &b->notes, ");");
     buf_z(&sql, "SELECT * FROM store_batch(");
@@ -369,7 +376,6 @@ void store_write(struct store_writer *w, const struct store_batch *b,
         buf_z(&sql, "NULL,0)");
     put_notes(&sql, pq, ";SELECT store_notes(", &b->notes, ")");
     buf_z(&sql, ";SELECT FROM feed_batch()");
-    put_clearing(&sql, w);
     buf_u8(&sql, 0);
     send_sql(w, (const char *)sql.p);
     buf_done(&sql);

@@ -81,6 +81,31 @@ def test_a_frame_that_postgresql_refuses_is_set_aside_alone(site, gas):
     assert site.sql("SELECT count(*) FROM quarantine") == [(0,)]
 
 
+def test_frames_longer_than_a_page_are_stored_whole(site, gas, cluster):
+    def history(seq, day, n):
+        rows = [[f"2024-02-{day:02d}T{i // 60:02d}:{i % 60:02d}:00+03:00", i]
+                for i in range(n)]
+        with site.gas_meter(SERIAL) as meter:
+            meter.hello()
+            assert meter.ask({"t": "data", "seq": seq, "kind": "hour",
+                              "cols": ["ts", "v_work"], "rows": rows}) == {
+                                  "t": "ack", "seq": seq, "n": n}
+
+    send(site, 1, 10.5)
+    history(2, 1, 400)
+    wait_until(site.drained)
+    cluster.stop()
+    history(3, 2, 500)  # the first that a new connection sees
+    cluster.start()
+    send(site, 4, 11.5, at="2024-01-11T13:00:00+03:00")
+    wait_until(site.drained, 40)
+    assert site.sql("SELECT count(*) FROM capture WHERE time BETWEEN "
+                    "'2024-01-31' AND '2024-02-03'")[0][0] == 900
+    assert site.sql("SELECT count(*) FROM frame WHERE octet_length(payload) >"
+                    " 9000")[0][0] == 2
+    assert "refused" not in site.headend.log()
+
+
 def test_damage_in_the_journal_costs_the_damaged_record_only(site, cluster,
                                                              gas):
     cluster.stop()
